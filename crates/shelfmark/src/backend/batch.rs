@@ -1,0 +1,349 @@
+//! What one commit writes.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::OnceLock;
+
+use super::{Direction, KeyRange};
+use crate::keyspace::{Keyspace, keys};
+
+/// What a commit does to one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteOp {
+    /// Sets the value.
+    Put(Vec<u8>),
+    /// Removes the key, if it is there.
+    Delete,
+}
+
+/// The changes of one commit: per keyspace puts, deletes and range deletes, and counter deltas beside them. A later call on the same
+/// key wins; a range delete drops what was put in its range before, and a later put survives it.
+#[derive(Debug, Default)]
+pub struct WriteBatch {
+    spaces: Vec<Option<SpaceLog>>,
+    counters: BTreeMap<(Keyspace, Vec<u8>), i64>,
+    bytes: usize,
+    operations: usize,
+}
+
+/// The changes of one keyspace, ready to be applied: first the ranges, then the entries.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct SpaceBatch {
+    /// Disjoint ranges to clear, in order.
+    pub ranges: Vec<KeyRange>,
+    /// What to do with single keys, sorted by key, each key once.
+    pub entries: Vec<(Vec<u8>, WriteOp)>,
+}
+
+/// Changes of one keyspace in the order they came. Bulk writes only ever append; the index comes into being with the first
+/// read through an overlay or the first range delete, and is kept from then on.
+#[derive(Debug, Default)]
+struct SpaceLog {
+    log: Vec<(Vec<u8>, WriteOp)>,
+    /// Key → position in `log` of the entry that counts. Entries it does not name are superseded.
+    index: OnceLock<BTreeMap<Vec<u8>, usize>>,
+    /// Disjoint cleared ranges, start → end.
+    cleared: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl SpaceLog {
+    fn index(&self) -> &BTreeMap<Vec<u8>, usize> {
+        self.index.get_or_init(|| {
+            self.log.iter().enumerate().map(|(position, (key, _))| (key.clone(), position)).collect()
+        })
+    }
+
+    fn push(&mut self, key: Vec<u8>, op: WriteOp) {
+        if let Some(index) = self.index.get_mut() {
+            index.insert(key.clone(), self.log.len());
+        }
+        self.log.push((key, op));
+    }
+
+    fn clear(&mut self, range: KeyRange) {
+        self.index();
+        if let Some(index) = self.index.get_mut() {
+            let doomed: Vec<Vec<u8>> =
+                index.range::<[u8], _>(range_bounds(&range)).map(|(key, _)| key.clone()).collect();
+            for key in doomed {
+                index.remove(&key);
+            }
+        }
+        let KeyRange { mut start, mut end } = range;
+        // Merge with every cleared range that overlaps or touches.
+        let touching: Vec<Vec<u8>> = self
+            .cleared
+            .iter()
+            .filter(|(other, other_end)| {
+                end.as_ref().is_none_or(|end| *other <= end)
+                    && other_end.as_ref().is_none_or(|other_end| *other_end >= start)
+            })
+            .map(|(other, _)| other.clone())
+            .collect();
+        for other in touching {
+            let other_end = self.cleared.remove(&other).unwrap_or_default();
+            start = start.min(other);
+            end = match (end, other_end) {
+                (Some(one), Some(two)) => Some(one.max(two)),
+                _ => None,
+            };
+        }
+        self.cleared.insert(start, end);
+    }
+
+    fn is_cleared(&self, key: &[u8]) -> bool {
+        self.cleared
+            .range::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
+            .next_back()
+            .is_some_and(|(_, end)| end.as_deref().is_none_or(|end| key < end))
+    }
+
+    fn into_batch(self) -> SpaceBatch {
+        let ranges = self.cleared.into_iter().map(|(start, end)| KeyRange::new(start, end)).collect();
+        let mut log = self.log;
+        let entries = match self.index.into_inner() {
+            Some(index) => index
+                .into_iter()
+                .map(|(key, position)| (key, std::mem::replace(&mut log[position].1, WriteOp::Delete)))
+                .collect(),
+            None => {
+                // Stable, so among entries of one key the last one written comes last.
+                log.sort_by(|one, two| one.0.cmp(&two.0));
+                log.dedup_by(|later, kept| {
+                    let same = later.0 == kept.0;
+                    if same {
+                        std::mem::swap(&mut later.1, &mut kept.1);
+                    }
+                    same
+                });
+                log
+            }
+        };
+        SpaceBatch { ranges, entries }
+    }
+}
+
+fn range_bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    if range.is_empty() {
+        // BTreeMap refuses a start behind its end.
+        return (Bound::Included(&range.start), Bound::Excluded(&range.start));
+    }
+    let end = range.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    (Bound::Included(&range.start), end)
+}
+
+impl WriteBatch {
+    /// A batch that changes nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn log_mut(&mut self, space: Keyspace) -> &mut SpaceLog {
+        let position = space.index();
+        if self.spaces.len() <= position {
+            self.spaces.resize_with(position + 1, || None);
+        }
+        self.spaces[position].get_or_insert_default()
+    }
+
+    fn log(&self, space: Keyspace) -> Option<&SpaceLog> {
+        self.spaces.get(space.index())?.as_ref()
+    }
+
+    /// Sets the value of `key`.
+    pub fn put(&mut self, space: Keyspace, key: Vec<u8>, value: Vec<u8>) {
+        self.bytes += key.len() + value.len();
+        self.operations += 1;
+        self.log_mut(space).push(key, WriteOp::Put(value));
+    }
+
+    /// Removes `key`, if it is there.
+    pub fn delete(&mut self, space: Keyspace, key: Vec<u8>) {
+        self.bytes += key.len();
+        self.operations += 1;
+        self.log_mut(space).push(key, WriteOp::Delete);
+    }
+
+    /// Removes every key of `range`.
+    pub fn delete_range(&mut self, space: Keyspace, range: KeyRange) {
+        if range.is_empty() {
+            return;
+        }
+        if space == Keyspace::Counter {
+            self.counters.retain(|(of, prefix), _| !range.contains(&keys::counter(*of, prefix)));
+        }
+        self.operations += 1;
+        self.log_mut(space).clear(range);
+    }
+
+    /// Adds `delta` to the number of keys in `space` that begin with `prefix`. Whoever puts or deletes such keys says so here; backends
+    /// that count for themselves ignore it.
+    pub fn count(&mut self, space: Keyspace, prefix: Vec<u8>, delta: i64) {
+        *self.counters.entry((space, prefix)).or_default() += delta;
+    }
+
+    /// Whether the batch changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.operations == 0
+    }
+
+    /// How many puts, deletes and range deletes were called for.
+    pub fn operations(&self) -> usize {
+        self.operations
+    }
+
+    /// Bytes of the keys and values in it, superseded ones included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds everything of `later` behind what this batch holds already.
+    pub fn absorb(&mut self, later: WriteBatch) {
+        let WriteBatch { spaces, counters, bytes, operations } = later;
+        for (position, log) in spaces.into_iter().enumerate() {
+            let Some(log) = log else { continue };
+            let space = Keyspace::ALL[position];
+            if self.log(space).is_none() {
+                *self.log_mut(space) = log;
+                continue;
+            }
+            let SpaceBatch { ranges, entries } = log.into_batch();
+            for range in ranges {
+                self.delete_range(space, range);
+            }
+            let mine = self.log_mut(space);
+            for (key, op) in entries {
+                mine.push(key, op);
+            }
+        }
+        for ((space, prefix), delta) in counters {
+            self.count(space, prefix, delta);
+        }
+        self.bytes += bytes;
+        self.operations += operations;
+    }
+
+    /// The changes of each keyspace that has any, ready to be applied.
+    pub fn into_spaces(self) -> (Vec<(Keyspace, SpaceBatch)>, Vec<(Keyspace, Vec<u8>, i64)>) {
+        let spaces = self
+            .spaces
+            .into_iter()
+            .enumerate()
+            .filter_map(|(position, log)| Some((Keyspace::ALL[position], log?.into_batch())))
+            .collect();
+        let counters = self
+            .counters
+            .into_iter()
+            .filter(|(_, delta)| *delta != 0)
+            .map(|((space, prefix), delta)| (space, prefix, delta))
+            .collect();
+        (spaces, counters)
+    }
+
+    /// What the batch does to `key`: `None` where it leaves it alone.
+    pub(super) fn staged(&self, space: Keyspace, key: &[u8]) -> Option<&WriteOp> {
+        let log = self.log(space)?;
+        match log.index().get(key) {
+            Some(&position) => Some(&log.log[position].1),
+            None => log.is_cleared(key).then_some(&WriteOp::Delete),
+        }
+    }
+
+    /// Whether the batch has anything to say about `space`.
+    pub(super) fn touches(&self, space: Keyspace) -> bool {
+        self.log(space).is_some()
+    }
+
+    /// Whether a range delete of this batch took `key`, as far as the view below is concerned.
+    pub(super) fn is_cleared(&self, space: Keyspace, key: &[u8]) -> bool {
+        self.log(space).is_some_and(|log| log.is_cleared(key))
+    }
+
+    /// The single-key changes within `range`, in the scan's order.
+    pub(super) fn staged_range<'a>(
+        &'a self,
+        space: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+    ) -> Box<dyn Iterator<Item = (&'a [u8], &'a WriteOp)> + 'a> {
+        let Some(log) = self.log(space) else { return Box::new(std::iter::empty()) };
+        let entries = log
+            .index()
+            .range::<[u8], _>(range_bounds(range))
+            .map(|(key, &position)| (key.as_slice(), &log.log[position].1));
+        match direction {
+            Direction::Forward => Box::new(entries),
+            Direction::Reverse => Box::new(entries.rev()),
+        }
+    }
+
+    /// The counter delta for `prefix`.
+    pub(super) fn counted(&self, space: Keyspace, prefix: &[u8]) -> i64 {
+        self.counters.get(&(space, prefix.to_vec())).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(batch: &mut WriteBatch, key: &[u8], value: &[u8]) {
+        batch.put(Keyspace::Set, key.to_vec(), value.to_vec());
+    }
+
+    fn only_space(batch: WriteBatch) -> SpaceBatch {
+        let (mut spaces, _) = batch.into_spaces();
+        assert_eq!(spaces.len(), 1);
+        spaces.remove(0).1
+    }
+
+    #[test]
+    fn the_last_write_of_a_key_counts_with_and_without_an_index() {
+        for indexed in [false, true] {
+            let mut batch = WriteBatch::new();
+            put(&mut batch, b"b", b"1");
+            put(&mut batch, b"a", b"2");
+            if indexed {
+                assert!(batch.staged(Keyspace::Set, b"a").is_some());
+            }
+            batch.delete(Keyspace::Set, b"a".to_vec());
+            put(&mut batch, b"b", b"3");
+            let entries = only_space(batch).entries;
+            assert_eq!(
+                entries,
+                [(b"a".to_vec(), WriteOp::Delete), (b"b".to_vec(), WriteOp::Put(b"3".to_vec()))]
+            );
+        }
+    }
+
+    #[test]
+    fn a_range_delete_takes_earlier_puts_and_leaves_later_ones() {
+        let mut batch = WriteBatch::new();
+        put(&mut batch, b"a1", b"1");
+        put(&mut batch, b"c", b"1");
+        batch.delete_range(Keyspace::Set, KeyRange::prefix(b"a"));
+        put(&mut batch, b"a2", b"2");
+        batch.delete_range(Keyspace::Set, KeyRange::prefix(b"b"));
+        assert_eq!(batch.staged(Keyspace::Set, b"a1"), Some(&WriteOp::Delete));
+        assert_eq!(batch.staged(Keyspace::Set, b"d"), None);
+        let SpaceBatch { ranges, entries } = only_space(batch);
+        assert_eq!(ranges, [KeyRange::new(b"a".to_vec(), Some(b"c".to_vec()))]);
+        assert_eq!(entries.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>(), [&b"a2"[..], b"c"]);
+    }
+
+    #[test]
+    fn absorbing_keeps_the_order_of_the_two() {
+        let mut first = WriteBatch::new();
+        put(&mut first, b"a", b"1");
+        first.count(Keyspace::Set, b"t".to_vec(), 2);
+        let mut second = WriteBatch::new();
+        second.delete_range(Keyspace::Set, KeyRange::all());
+        put(&mut second, b"b", b"2");
+        second.count(Keyspace::Set, b"t".to_vec(), -1);
+        first.absorb(second);
+        assert_eq!(first.counted(Keyspace::Set, b"t"), 1);
+        let SpaceBatch { ranges, entries } = only_space(first);
+        assert_eq!(ranges, [KeyRange::all()]);
+        assert_eq!(entries, [(b"b".to_vec(), WriteOp::Put(b"2".to_vec()))]);
+    }
+}

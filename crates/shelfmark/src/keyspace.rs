@@ -1,0 +1,291 @@
+//! Every keyspace, with the layout of its keys and values. Each key that belongs to a tenant begins with the tenant's number,
+//! so that nothing of another tenant lies within any range built here.
+
+use crate::backend::KeyRange;
+use crate::ids::EntityKind;
+use crate::sortkey::TextKey;
+use crate::time::Timestamp;
+use uuid::Uuid;
+
+/// Declares `Keyspace`, its list and its table names from one table.
+macro_rules! keyspaces {
+    ($($(#[doc = $doc:literal])+ $space:ident => $name:literal,)+) => {
+        /// One ordered map of bytes to bytes. In the layouts, `T` is the tenant's number (u32), `S`, `A`, `D` are ids of a store,
+        /// an asset and a set (16 bytes each), `P` the id of a parent, `E` of any entity; integers are big-endian. Every value that is not empty is
+        /// an envelope: format byte, xxh3 checksum (32 bits) over keyspace, key and body, body.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Keyspace {
+            $($(#[doc = $doc])+ $space,)+
+        }
+
+        impl Keyspace {
+            /// Every keyspace, in the order of their declaration.
+            pub const ALL: &'static [Keyspace] = &[$(Keyspace::$space,)+];
+
+            /// The stable name, also the name of the table in a file.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Keyspace::$space => $name,)+
+                }
+            }
+        }
+    };
+}
+
+keyspaces! {
+    /// name → what the file is: format, Unicode version, options, cursor key, the next tenant's number
+    Meta => "meta",
+    /// name of a tenant → its number, u32
+    Tenant => "tenant",
+    /// T S → record of the store
+    Store => "store",
+    /// T A → record of the asset, with its store
+    Asset => "asset",
+    /// T D → head of the set: everything but its schemas, with its asset and store
+    Set => "set",
+    /// T D → schema and additionalSchemas; no row where the set has neither
+    SetSchema => "set_schema",
+    /// T name S → name as written, where it differs from the key
+    StoreByName => "store_by_name",
+    /// T technicalName S → empty
+    StoreByTechnicalName => "store_by_technical_name",
+    /// T lastModifiedTime S → empty
+    StoreByModified => "store_by_modified",
+    /// T S A → empty (creation order)
+    AssetByStore => "asset_by_store",
+    /// T S name A → name as written, where it differs from the key
+    AssetByName => "asset_by_name",
+    /// T S technicalName A → empty
+    AssetByTechnicalName => "asset_by_technical_name",
+    /// T S lastModifiedTime A → empty
+    AssetByModified => "asset_by_modified",
+    /// T A D → empty (creation order)
+    SetByAsset => "set_by_asset",
+    /// T A name D → name as written, where it differs from the key
+    SetByName => "set_by_name",
+    /// T A technicalName D → empty
+    SetByTechnicalName => "set_by_technical_name",
+    /// T A lastModifiedTime D → empty
+    SetByModified => "set_by_modified",
+    /// T xxh3-128(secureQri) D → empty; each match is verified against its record
+    SetBySecureQri => "set_by_secure_qri",
+    /// prefix of another keyspace's keys, then that keyspace's position (u8) → how many keys there begin with the prefix, u64
+    /// (backends that keep counters)
+    Counter => "counter",
+}
+
+impl Keyspace {
+    /// The position in [`Keyspace::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Whether its keys begin with a tenant's number.
+    pub const fn belongs_to_tenants(self) -> bool {
+        !matches!(self, Keyspace::Meta | Keyspace::Tenant)
+    }
+
+    /// Whether a repair may rebuild it from the entities.
+    pub const fn is_derived(self) -> bool {
+        !matches!(
+            self,
+            Keyspace::Meta
+                | Keyspace::Tenant
+                | Keyspace::Store
+                | Keyspace::Asset
+                | Keyspace::Set
+                | Keyspace::SetSchema
+        )
+    }
+}
+
+/// An order in which the children of one parent are indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum IndexOrder {
+    /// By id.
+    Creation,
+    /// By folded name, then id.
+    Name,
+    /// By folded technical name, then id.
+    TechnicalName,
+    /// By last modified time, then id.
+    Modified,
+}
+
+impl IndexOrder {
+    pub(crate) const ALL: [IndexOrder; 4] =
+        [IndexOrder::Creation, IndexOrder::Name, IndexOrder::TechnicalName, IndexOrder::Modified];
+
+    /// The keyspace that holds this order. Stores in creation order are the `store` keyspace itself.
+    pub(crate) const fn keyspace(self, kind: EntityKind) -> Keyspace {
+        match (kind, self) {
+            (EntityKind::Store, IndexOrder::Creation) => Keyspace::Store,
+            (EntityKind::Store, IndexOrder::Name) => Keyspace::StoreByName,
+            (EntityKind::Store, IndexOrder::TechnicalName) => Keyspace::StoreByTechnicalName,
+            (EntityKind::Store, IndexOrder::Modified) => Keyspace::StoreByModified,
+            (EntityKind::Asset, IndexOrder::Creation) => Keyspace::AssetByStore,
+            (EntityKind::Asset, IndexOrder::Name) => Keyspace::AssetByName,
+            (EntityKind::Asset, IndexOrder::TechnicalName) => Keyspace::AssetByTechnicalName,
+            (EntityKind::Asset, IndexOrder::Modified) => Keyspace::AssetByModified,
+            (EntityKind::Set, IndexOrder::Creation) => Keyspace::SetByAsset,
+            (EntityKind::Set, IndexOrder::Name) => Keyspace::SetByName,
+            (EntityKind::Set, IndexOrder::TechnicalName) => Keyspace::SetByTechnicalName,
+            (EntityKind::Set, IndexOrder::Modified) => Keyspace::SetByModified,
+        }
+    }
+}
+
+/// The keyspace of the entities themselves.
+pub(crate) const fn entities(kind: EntityKind) -> Keyspace {
+    match kind {
+        EntityKind::Store => Keyspace::Store,
+        EntityKind::Asset => Keyspace::Asset,
+        EntityKind::Set => Keyspace::Set,
+    }
+}
+
+/// The number that stands for a tenant in every key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TenantNumber(pub(crate) u32);
+
+/// What the entities of one list hang from: the tenant for stores, a store for assets, an asset for sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Parent {
+    pub(crate) tenant: TenantNumber,
+    /// `None` for stores.
+    pub(crate) id: Option<Uuid>,
+}
+
+/// Keys and ranges; nothing else builds one.
+pub(crate) mod keys {
+    use super::*;
+
+    /// Bytes of an id in a key.
+    pub(crate) const ID: usize = 16;
+    /// Bytes of a tenant's number in a key.
+    pub(crate) const TENANT: usize = 4;
+    /// Bytes of a time in a key: milliseconds in 48 bits, as in a version 7 UUID.
+    pub(crate) const TIME: usize = 6;
+
+    pub(crate) const META_FORMAT: &[u8] = b"format";
+    pub(crate) const META_UNICODE: &[u8] = b"unicode";
+    pub(crate) const META_OPTIONS: &[u8] = b"options";
+    pub(crate) const META_CURSOR_KEY: &[u8] = b"cursor_key";
+    pub(crate) const META_NEXT_TENANT: &[u8] = b"next_tenant";
+
+    /// T E: the key of an entity in its keyspace.
+    pub(crate) fn entity(tenant: TenantNumber, id: Uuid) -> [u8; TENANT + ID] {
+        let mut key = [0; TENANT + ID];
+        key[..TENANT].copy_from_slice(&tenant.0.to_be_bytes());
+        key[TENANT..].copy_from_slice(id.as_bytes());
+        key
+    }
+
+    /// T or T P: what every index key of this parent's children begins with.
+    pub(crate) fn parent(parent: Parent) -> Vec<u8> {
+        let mut key = Vec::with_capacity(TENANT + ID + 64);
+        key.extend_from_slice(&parent.tenant.0.to_be_bytes());
+        if let Some(id) = parent.id {
+            key.extend_from_slice(id.as_bytes());
+        }
+        key
+    }
+
+    /// T [P] E
+    pub(crate) fn by_creation(of: Parent, id: Uuid) -> Vec<u8> {
+        finish(parent(of), id)
+    }
+
+    /// T [P] text E
+    pub(crate) fn by_text(of: Parent, text: &TextKey, id: Uuid) -> Vec<u8> {
+        let mut key = parent(of);
+        key.extend_from_slice(text.as_bytes());
+        finish(key, id)
+    }
+
+    /// T [P] time E
+    pub(crate) fn by_time(of: Parent, time: Timestamp, id: Uuid) -> Vec<u8> {
+        let mut key = parent(of);
+        key.extend_from_slice(&time_bytes(time));
+        finish(key, id)
+    }
+
+    /// 48 bits of milliseconds; a catalog's own times lie within 1970 and 9999.
+    pub(crate) fn time_bytes(time: Timestamp) -> [u8; TIME] {
+        let wide = time.millis().max(0).to_be_bytes();
+        [wide[2], wide[3], wide[4], wide[5], wide[6], wide[7]]
+    }
+
+    /// T hash: what the entries of one `secureQri` begin with.
+    pub(crate) fn secure_qri(tenant: TenantNumber, secure_qri: &str) -> Vec<u8> {
+        let mut key = Vec::with_capacity(TENANT + 2 * ID);
+        key.extend_from_slice(&tenant.0.to_be_bytes());
+        key.extend_from_slice(&xxhash_rust::xxh3::xxh3_128(secure_qri.as_bytes()).to_be_bytes());
+        key
+    }
+
+    /// T hash D
+    pub(crate) fn by_secure_qri(tenant: TenantNumber, text: &str, id: Uuid) -> Vec<u8> {
+        finish(secure_qri(tenant, text), id)
+    }
+
+    fn finish(mut key: Vec<u8>, id: Uuid) -> Vec<u8> {
+        key.extend_from_slice(id.as_bytes());
+        key
+    }
+
+    /// The id that an entity's key or an index key ends with; `None` where the key is too short for one.
+    pub(crate) fn id_at_end(key: &[u8]) -> Option<Uuid> {
+        let start = key.len().checked_sub(ID).filter(|&start| start >= TENANT)?;
+        Uuid::from_slice(&key[start..]).ok()
+    }
+
+    /// The tenant's number that a key begins with.
+    pub(crate) fn tenant_of(key: &[u8]) -> Option<TenantNumber> {
+        key.first_chunk::<TENANT>().map(|bytes| TenantNumber(u32::from_be_bytes(*bytes)))
+    }
+
+    /// The counter of the keys in `space` that begin with `prefix`.
+    pub(crate) fn counter(space: Keyspace, prefix: &[u8]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(prefix.len() + 1);
+        key.extend_from_slice(prefix);
+        key.push(space.index() as u8);
+        key
+    }
+}
+
+/// Ranges, each through a named constructor.
+pub(crate) mod bounds {
+    use super::*;
+
+    /// Everything of one tenant in any keyspace that belongs to tenants.
+    pub(crate) fn tenant(tenant: TenantNumber) -> KeyRange {
+        KeyRange::prefix(&tenant.0.to_be_bytes())
+    }
+
+    /// The index entries of one parent's children, in any order's keyspace.
+    pub(crate) fn children(parent: Parent) -> KeyRange {
+        KeyRange::prefix(&keys::parent(parent))
+    }
+
+    /// The children of one parent whose folded text begins with `prefix`.
+    pub(crate) fn children_by_text_prefix(parent: Parent, prefix: &[u8]) -> KeyRange {
+        let mut key = keys::parent(parent);
+        key.extend_from_slice(prefix);
+        KeyRange::prefix(&key)
+    }
+
+    /// The children of one parent modified at `since` or later.
+    pub(crate) fn children_modified_since(parent: Parent, since: Timestamp) -> KeyRange {
+        let prefix = keys::parent(parent);
+        let mut start = prefix.clone();
+        start.extend_from_slice(&keys::time_bytes(since));
+        KeyRange::new(start, KeyRange::prefix(&prefix).end)
+    }
+
+    /// The entries of one `secureQri`.
+    pub(crate) fn secure_qri(tenant: TenantNumber, secure_qri: &str) -> KeyRange {
+        KeyRange::prefix(&keys::secure_qri(tenant, secure_qri))
+    }
+}
