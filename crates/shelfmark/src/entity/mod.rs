@@ -1,0 +1,2 @@
+//! The three kinds of entity.
+pub(crate) mod shape;
