@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use caseless::Caseless as _;
+use uuid::Uuid;
 
 /// The most bytes of a folded text that a key holds.
 pub(crate) const FOLDED_BYTES: usize = 512;
@@ -34,17 +35,27 @@ pub(crate) struct TextKey {
 
 impl TextKey {
     pub(crate) fn new(text: Option<&str>) -> Self {
-        let Some(text) = text else { return Self { bytes: vec![MISSING] } };
-        let mut bytes = Self::prefix(text);
-        bytes.push(0);
+        let mut bytes = Vec::new();
+        Scalar::text(text).append_to(&mut bytes, false);
         Self { bytes }
+    }
+
+    fn append(text: &str, bytes: &mut Vec<u8>) {
+        Self::append_prefix(text, bytes);
+        bytes.push(0);
     }
 
     /// What the keys of all texts that begin with `text` begin with, case folded.
     pub(crate) fn prefix(text: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Self::append_prefix(text, &mut bytes);
+        bytes
+    }
+
+    fn append_prefix(text: &str, bytes: &mut Vec<u8>) {
         let folded = fold(text);
         let cut = cut_at_character(&folded, FOLDED_BYTES);
-        let mut bytes = Vec::with_capacity(cut.len() + 1);
+        bytes.reserve(cut.len() + 1);
         for &byte in cut.as_bytes() {
             if byte <= 1 {
                 bytes.push(1);
@@ -53,7 +64,6 @@ impl TextKey {
                 bytes.push(byte);
             }
         }
-        bytes
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -64,4 +74,107 @@ impl TextKey {
 /// The longest beginning of `text` that has at most `max` bytes and ends at a character.
 pub(crate) fn cut_at_character(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
+}
+
+/// A value that a list can sort by.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scalar<'a> {
+    Missing,
+    Text(&'a str),
+    Integer(i64),
+    Boolean(bool),
+    Id(Uuid),
+}
+
+impl<'a> Scalar<'a> {
+    pub(crate) fn text(value: Option<&'a str>) -> Self {
+        value.map_or(Scalar::Missing, Scalar::Text)
+    }
+
+    pub(crate) fn integer(value: Option<i64>) -> Self {
+        value.map_or(Scalar::Missing, Scalar::Integer)
+    }
+
+    pub(crate) fn boolean(value: Option<bool>) -> Self {
+        value.map_or(Scalar::Missing, Scalar::Boolean)
+    }
+
+    pub(crate) fn unsigned(value: u64) -> Self {
+        Scalar::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+
+    /// Appends the order-preserving key; inverted for a descending sort, which also puts missing values first.
+    pub(crate) fn append_to(self, key: &mut Vec<u8>, descending: bool) {
+        let start = key.len();
+        match self {
+            Scalar::Missing => key.push(MISSING),
+            Scalar::Text(text) => TextKey::append(text, key),
+            Scalar::Integer(number) => {
+                key.push(0);
+                // Flipping the sign bit makes two's complement sort as unsigned.
+                key.extend_from_slice(&(number ^ i64::MIN).to_be_bytes());
+            }
+            Scalar::Boolean(value) => key.push(u8::from(value)),
+            Scalar::Id(id) => {
+                key.push(0);
+                key.extend_from_slice(id.as_bytes());
+            }
+        }
+        if descending {
+            for byte in &mut key[start..] {
+                *byte = !*byte;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(scalar: Scalar<'_>, descending: bool) -> Vec<u8> {
+        let mut key = Vec::new();
+        scalar.append_to(&mut key, descending);
+        key
+    }
+
+    #[test]
+    fn folding_goes_beyond_lower_case() {
+        assert_eq!(fold("Straße"), fold("STRASSE"));
+        assert_eq!(fold("Ab"), "ab");
+        assert_ne!(fold("é"), fold("e"));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        let long = "ä".repeat(300);
+        assert_eq!(TextKey::prefix(&long).len(), FOLDED_BYTES);
+        let odd = format!("x{long}");
+        assert_eq!(TextKey::prefix(&odd).len(), FOLDED_BYTES - 1);
+    }
+
+    proptest! {
+        #[test]
+        fn text_keys_sort_as_the_folded_texts(one in "[\\x00-\\x02aAbßÄz]{0,6}", two in "[\\x00-\\x02aAbßÄz]{0,6}") {
+            let folded = fold(&one).as_bytes().cmp(fold(&two).as_bytes());
+            prop_assert_eq!(key(Scalar::Text(&one), false).cmp(&key(Scalar::Text(&two), false)), folded);
+            prop_assert_eq!(key(Scalar::Text(&one), true).cmp(&key(Scalar::Text(&two), true)), folded.reverse());
+            prop_assert!(key(Scalar::Text(&one), false) < key(Scalar::Missing, false));
+            prop_assert!(key(Scalar::Text(&one), true) > key(Scalar::Missing, true));
+        }
+
+        #[test]
+        fn integer_keys_sort_as_the_integers(one: i64, two: i64) {
+            prop_assert_eq!(key(Scalar::Integer(one), false).cmp(&key(Scalar::Integer(two), false)), one.cmp(&two));
+            prop_assert!(key(Scalar::Integer(one), false) < key(Scalar::Missing, false));
+        }
+
+        #[test]
+        fn no_text_key_begins_another(one in ".{0,8}", two in ".{0,8}") {
+            let (one, two) = (key(Scalar::Text(&one), false), key(Scalar::Text(&two), false));
+            prop_assert!(one == two || !two.starts_with(&one));
+        }
+    }
 }

@@ -184,7 +184,7 @@ impl WriteBatch {
 
     /// Whether the batch changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.operations == 0
+        self.operations == 0 && self.counters.values().all(|delta| *delta == 0)
     }
 
     /// How many puts, deletes and range deletes were called for.
@@ -200,10 +200,12 @@ impl WriteBatch {
     /// Adds everything of `later` behind what this batch holds already.
     pub fn absorb(&mut self, later: WriteBatch) {
         let WriteBatch { spaces, counters, bytes, operations } = later;
+        let total = self.operations + operations;
         for (position, log) in spaces.into_iter().enumerate() {
             let Some(log) = log else { continue };
             let space = Keyspace::ALL[position];
-            if self.log(space).is_none() {
+            // A cleared counter range takes deltas with it, so it goes the long way.
+            if self.log(space).is_none() && space != Keyspace::Counter {
                 *self.log_mut(space) = log;
                 continue;
             }
@@ -220,7 +222,7 @@ impl WriteBatch {
             self.count(space, prefix, delta);
         }
         self.bytes += bytes;
-        self.operations += operations;
+        self.operations = total;
     }
 
     /// The changes of each keyspace that has any, ready to be applied.
@@ -329,6 +331,17 @@ mod tests {
         let SpaceBatch { ranges, entries } = only_space(batch);
         assert_eq!(ranges, [KeyRange::new(b"a".to_vec(), Some(b"c".to_vec()))]);
         assert_eq!(entries.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>(), [&b"a2"[..], b"c"]);
+    }
+
+    #[test]
+    fn absorbing_a_cleared_counter_range_takes_the_deltas_before_it() {
+        let mut first = WriteBatch::new();
+        first.count(Keyspace::Set, b"p".to_vec(), 3);
+        let mut second = WriteBatch::new();
+        second.delete_range(Keyspace::Counter, KeyRange::prefix(b"p"));
+        first.absorb(second);
+        assert_eq!(first.counted(Keyspace::Set, b"p"), 0);
+        assert_eq!(first.operations(), 1);
     }
 
     #[test]

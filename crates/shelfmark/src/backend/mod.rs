@@ -238,7 +238,7 @@ pub trait Snapshot: Send + Sync {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()>;
 
-    /// How many keys begin with one of `prefixes`. Asked only for the prefixes that counters are kept for
+    /// How many keys begin with one of `prefixes`, none of which begins another. Asked only for the prefixes that counters are kept for
     /// ([`WriteBatch::count`]): a backend may keep them, or count.
     fn count(&self, space: Keyspace, prefixes: &[&[u8]]) -> Result<u64>;
 }

@@ -1,2 +1,315 @@
-//! The three kinds of entity.
+//! The three kinds of entity: what a caller gives, what it gets, and what is stored.
+
+mod asset;
+pub(crate) mod reader;
+pub(crate) mod rules;
+mod schema;
+mod set;
 pub(crate) mod shape;
+mod store;
+
+use std::fmt;
+use std::hash::Hash;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+pub use asset::{DataAsset, NewDataAsset, StoreInfo};
+pub use schema::{DataField, DataType, FieldType, Schema, UserTag};
+pub use set::{AssetInfo, DataSet, NewDataSet, Operational, TableConnectionInfo};
+pub use store::{DataStore, NewDataStore};
+
+use crate::error::{Error, Result, Violation};
+use crate::ids::{AssetId, EntityId, EntityKind, SetId, StoreId};
+use crate::index::Indexed;
+use crate::sortkey::Scalar;
+use crate::time::Timestamp;
+
+/// A JSON object with its keys in the order they were given, as `properties` and `loadOptions` hold one.
+pub type JsonObject = Map<String, Value>;
+
+/// A kind of entity: [`DataStore`], [`DataAsset`] or [`DataSet`]. Sealed.
+pub trait Entity: Stored + Clone + fmt::Debug + PartialEq + Serialize + Send + Sync + 'static {
+    /// Its id.
+    type Id: TypedId<Entity = Self>;
+    /// What a caller sets.
+    type New: NewEntity<Entity = Self>;
+    /// Which entities of this kind a call is about.
+    type Selection: crate::list::Select + Clone + fmt::Debug + Default + Send + Sync + 'static;
+
+    /// The kind, as a value.
+    const KIND: EntityKind;
+
+    /// Its id.
+    fn id(&self) -> Self::Id;
+
+    /// Its version: 0 after creation, one more at each change.
+    fn version(&self) -> u64;
+}
+
+/// An id that knows the kind of entity it names: [`StoreId`], [`AssetId`] or [`SetId`]. Sealed.
+pub trait TypedId:
+    sealed::Sealed + Copy + Eq + Ord + Hash + fmt::Debug + fmt::Display + Into<EntityId> + Send + Sync + 'static
+{
+    /// The kind of entity it names.
+    type Entity: Entity<Id = Self>;
+
+    /// Takes any UUID; one that no catalog made simply names nothing.
+    fn from_uuid(id: uuid::Uuid) -> Self;
+
+    /// The bare UUID.
+    fn uuid(self) -> uuid::Uuid;
+}
+
+/// What a caller sets on an entity: [`NewDataStore`], [`NewDataAsset`] or [`NewDataSet`]. Sealed.
+///
+/// The same type creates an entity, replaces one, and is the copy that an update closure changes.
+pub trait NewEntity:
+    sealed::Sealed + Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// The kind of entity it makes.
+    type Entity: Entity<New = Self>;
+
+    /// Reads the JSON that the REST API's POST takes. Members that the application sets, and unknown ones, are ignored.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` with every violation: malformed JSON, duplicate keys, numbers out of range, values of a wrong type, an `id` or a
+    /// `version` that is not null, broken rules.
+    fn from_json(text: &[u8]) -> Result<Self> {
+        let mut violations = Vec::new();
+        let value = crate::json::parse(text)?;
+        let new = reader::read_new::<Self::Entity>(value, &mut violations);
+        rules::check::<Self::Entity>(&new, &mut violations);
+        if violations.is_empty() { Ok(new) } else { Err(Error::invalid(violations)) }
+    }
+}
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// What the application sets on every entity, beside its id.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    pub version: u64,
+    pub owner_id: String,
+    pub created_by: String,
+    pub last_modified_by: String,
+    pub last_modified_time: Timestamp,
+}
+
+/// The ids of an entity's ancestors.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lineage {
+    pub store: Option<StoreId>,
+    pub asset: Option<AssetId>,
+}
+
+impl Lineage {
+    /// The direct parent of an entity of `kind`.
+    pub fn parent(self, kind: EntityKind) -> Option<EntityId> {
+        match kind {
+            EntityKind::Store => None,
+            EntityKind::Asset => self.store.map(EntityId::Store),
+            EntityKind::Set => self.asset.map(EntityId::Asset),
+        }
+    }
+}
+
+/// What an entity shows of its ancestors, read when it is.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inherited {
+    pub asset_name: Option<String>,
+    pub store_name: Option<String>,
+    pub store_type: String,
+}
+
+/// An entity as it is stored, decoded: everything but what it inherits.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq)]
+pub struct State<E: Entity> {
+    pub meta: Meta,
+    pub lineage: Lineage,
+    pub fields: E::New,
+}
+
+/// What the engine needs of a kind of entity.
+#[doc(hidden)]
+pub trait Stored: sealed::Sealed + Sized {
+    /// The head of the record, borrowed from the bytes.
+    type Head<'a>: Head<'a>;
+
+    /// Decodes the body of a head. The error says what is wrong with the bytes.
+    fn decode_head(body: &[u8]) -> Result<Self::Head<'_>, String>;
+
+    /// Encodes the head's body.
+    fn encode_head(state: &State<Self>) -> Result<Vec<u8>, String>
+    where
+        Self: Entity;
+
+    /// Writes the store's id into the encoded head of a set, which is encoded before its asset is read.
+    fn set_store(_body: &mut [u8], _store: StoreId) {}
+
+    /// Encodes the body of the schema row, where there is one.
+    fn encode_schemas(_fields: &<Self as Entity>::New) -> Result<Option<Vec<u8>>, String>
+    where
+        Self: Entity,
+    {
+        Ok(None)
+    }
+
+    /// Adds the decoded schema row to `fields`.
+    fn add_schemas(_fields: &mut <Self as Entity>::New, _body: &[u8]) -> Result<(), String>
+    where
+        Self: Entity,
+    {
+        Ok(())
+    }
+
+    /// Owned state from a head, without schemas.
+    fn state(head: Self::Head<'_>) -> Result<State<Self>, String>
+    where
+        Self: Entity;
+
+    /// The entity as callers see it.
+    fn assemble(id: uuid::Uuid, tenant: &str, state: State<Self>, inherited: Inherited) -> Self
+    where
+        Self: Entity;
+
+    /// The parent and ancestors that the input names.
+    fn named_parent(fields: &<Self as Entity>::New) -> Option<EntityId>
+    where
+        Self: Entity;
+
+    /// The owner that the input names.
+    fn named_owner(fields: &<Self as Entity>::New) -> Option<&str>
+    where
+        Self: Entity;
+
+    /// The same input with the parent of `lineage` named, and this owner.
+    fn with_parent_and_owner(
+        fields: <Self as Entity>::New,
+        lineage: Lineage,
+        owner_id: Option<String>,
+    ) -> <Self as Entity>::New
+    where
+        Self: Entity;
+
+    /// What the index entries are made of.
+    fn indexed(id: uuid::Uuid, state: &State<Self>) -> Indexed<'_>
+    where
+        Self: Entity;
+
+    /// Reads the settable fields; what is missing is left empty for the rules to find.
+    fn read(object: &mut reader::Reader<'_>) -> <Self as Entity>::New
+    where
+        Self: Entity;
+
+    /// Checks the rules of the settable fields.
+    fn check(fields: &<Self as Entity>::New, checker: &mut rules::Checker<'_>)
+    where
+        Self: Entity;
+
+    /// Sets `schema.effectiveDate` of each schema: kept where `old` has the same schema, else `now`.
+    fn date_schemas(
+        _fields: &mut <Self as Entity>::New,
+        _old: Option<&<Self as Entity>::New>,
+        _now: Timestamp,
+    ) where
+        Self: Entity,
+    {
+    }
+
+    /// The value at a dotted path within the schema row, which no head holds.
+    fn schema_scalar<'a>(_fields: &'a <Self as Entity>::New, _path: &str) -> Scalar<'a>
+    where
+        Self: Entity,
+    {
+        Scalar::Missing
+    }
+}
+
+/// What lists read from a head.
+#[doc(hidden)]
+pub trait Head<'a> {
+    fn version(&self) -> u64;
+    fn lineage(&self) -> Lineage;
+    fn name(&self) -> Option<&str>;
+    fn owner_id(&self) -> &str;
+    fn space_id(&self) -> Option<&str>;
+    /// `type` of stores and sets, `appType` of assets.
+    fn type_name(&self) -> Option<&str>;
+    fn has_tag(&self, tag: &str) -> bool;
+    fn last_modified_time(&self) -> Timestamp;
+    /// The value at a dotted path of the field table, other than `id`, `createdTime`, `tenantId`, and what lies in schemas or ancestors.
+    fn scalar(&self, path: &str) -> Scalar<'_>;
+}
+
+macro_rules! entity_traits {
+    ($entity:ident, $new:ident, $id:ident, $kind:ident, $selection:ty) => {
+        impl sealed::Sealed for $entity {}
+        impl sealed::Sealed for $new {}
+        impl sealed::Sealed for $id {}
+
+        impl Entity for $entity {
+            type Id = $id;
+            type New = $new;
+            type Selection = $selection;
+
+            const KIND: EntityKind = EntityKind::$kind;
+
+            fn id(&self) -> $id {
+                self.id
+            }
+
+            fn version(&self) -> u64 {
+                self.version
+            }
+        }
+
+        impl TypedId for $id {
+            type Entity = $entity;
+
+            fn from_uuid(id: uuid::Uuid) -> Self {
+                $id(id)
+            }
+
+            fn uuid(self) -> uuid::Uuid {
+                self.0
+            }
+        }
+
+        impl NewEntity for $new {
+            type Entity = $entity;
+        }
+
+        impl<'de> serde::Deserialize<'de> for $new {
+            /// By the same rules as [`NewEntity::from_json`], except that duplicate keys and integers out of range are as the format's own
+            /// reader takes them.
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let mut violations: Vec<Violation> = Vec::new();
+                let new = reader::read_new::<$entity>(Value::deserialize(deserializer)?, &mut violations);
+                rules::check::<$entity>(&new, &mut violations);
+                if violations.is_empty() {
+                    Ok(new)
+                } else {
+                    Err(serde::de::Error::custom(Error::invalid(violations)))
+                }
+            }
+        }
+    };
+}
+
+entity_traits!(DataStore, NewDataStore, StoreId, Store, crate::list::AllStores);
+entity_traits!(DataAsset, NewDataAsset, AssetId, Asset, crate::list::AssetSelection);
+entity_traits!(DataSet, NewDataSet, SetId, Set, crate::list::SetSelection);
+
+/// `None` where it equals `base`, so that a name that recurs in a record is stored once.
+pub(crate) fn unless_same<'a>(value: &'a str, base: &str) -> Option<std::borrow::Cow<'a, str>> {
+    (value != base).then_some(std::borrow::Cow::Borrowed(value))
+}

@@ -1,0 +1,248 @@
+//! The catalog: one file, opened once, shared by every thread.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::backend::{Backend, CommitOptions, Durability, Health, Snapshot, WriteBatch};
+use crate::engine::tenants::{self, check_name};
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::keyspace::TenantNumber;
+use crate::options::Options;
+use crate::reentry;
+use crate::session::Session;
+use crate::snapshot::CatalogSnapshot;
+
+/// An open catalog. Cheap to clone; all clones are the same catalog, and the file is closed when the last one, its sessions and its snapshots are
+/// gone.
+///
+/// ```
+/// use shelfmark::{Catalog, NewDataStore, Read, Write};
+/// # fn main() -> shelfmark::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("catalog.shelf");
+/// let catalog = Catalog::create(&path)?;
+/// let session = catalog.session("acme", "ann")?;
+/// let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+/// assert_eq!(session.get(store.id)?, Some(store));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Catalog {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What sessions and snapshots share.
+pub(crate) struct Inner {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) environment: Environment,
+    pub(crate) durability: Durability,
+    pub(crate) atomic_bulk_bytes: usize,
+    pub(crate) unique_technical_names: bool,
+    pub(crate) cursor_key: [u8; 32],
+    tenants: TenantCache,
+}
+
+/// Tenant numbers by name, for backends that no other process changes. A drop of a tenant starts a new epoch, so that a reader which looked
+/// at an older snapshot cannot put a dropped tenant back.
+#[derive(Default)]
+struct TenantCache {
+    state: RwLock<(u64, HashMap<String, TenantNumber>)>,
+}
+
+impl Inner {
+    pub(crate) fn new(
+        backend: Arc<dyn Backend>,
+        options: &Options,
+        unique_technical_names: bool,
+        cursor_key: [u8; 32],
+    ) -> Self {
+        Self {
+            backend,
+            environment: options.environment.clone(),
+            durability: options.durability,
+            atomic_bulk_bytes: options.atomic_bulk_bytes,
+            unique_technical_names,
+            cursor_key,
+            tenants: TenantCache::default(),
+        }
+    }
+
+    /// A snapshot, and the number that the tenant has in it.
+    pub(crate) fn snapshot_of(&self, tenant: &str) -> Result<(Box<dyn Snapshot>, Option<TenantNumber>)> {
+        let read = |cache: &TenantCache| {
+            let state = cache.state.read().unwrap_or_else(PoisonError::into_inner);
+            (state.0, state.1.get(tenant).copied())
+        };
+        let (epoch, _) = read(&self.tenants);
+        let snapshot = self.backend.snapshot()?;
+        if !self.backend.limits().exclusive {
+            let number = tenants::number(&*snapshot, tenant)?;
+            return Ok((snapshot, number));
+        }
+        let (epoch_after, known) = read(&self.tenants);
+        if known.is_some() && epoch == epoch_after {
+            return Ok((snapshot, known));
+        }
+        let number = tenants::number(&*snapshot, tenant)?;
+        if let Some(number) = number {
+            let mut state = self.tenants.state.write().unwrap_or_else(PoisonError::into_inner);
+            if state.0 == epoch {
+                state.1.insert(tenant.to_owned(), number);
+            }
+        }
+        Ok((snapshot, number))
+    }
+
+    fn forget_tenant(&self, tenant: &str) {
+        let mut state = self.tenants.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.0 += 1;
+        state.1.remove(tenant);
+    }
+
+    /// The one way to the backend's commit.
+    pub(crate) fn commit(
+        &self,
+        durability: Durability,
+        plan: &mut dyn FnMut(&dyn Snapshot) -> Result<WriteBatch>,
+    ) -> Result<()> {
+        let _entered = reentry::enter_write()?;
+        let operation = self.environment.ids.next_id(self.environment.clock.now()).as_u128();
+        self.backend.commit(CommitOptions::new(durability, operation), plan)
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog").field("backend", &self.inner.backend).finish_non_exhaustive()
+    }
+}
+
+impl Catalog {
+    /// Makes a new file with the default [`Options`] and opens it.
+    ///
+    /// # Errors
+    ///
+    /// `FileExists` and what [`Options::create`] names.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().create(path)
+    }
+
+    /// Opens an existing file with the default [`Options`].
+    ///
+    /// # Errors
+    ///
+    /// `FileMissing` and what [`Options::open`] names.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open(path)
+    }
+
+    /// Opens the file, or makes it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// What [`Options::open`] names.
+    pub fn open_or_create(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open_or_create(path)
+    }
+
+    /// A catalog in memory, gone when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `Io` where the system gives no random bytes.
+    pub fn in_memory() -> Result<Self> {
+        Options::new().in_memory()
+    }
+
+    /// A handle on one tenant for one actor. Nothing that it reaches belongs to another tenant. A tenant exists from its first write; opening
+    /// a session writes nothing and costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` where a name is empty or longer than 255 bytes.
+    pub fn session(&self, tenant: impl Into<String>, actor: impl Into<String>) -> Result<Session> {
+        let (tenant, actor) = (tenant.into(), actor.into());
+        check_name("tenant", &tenant)?;
+        check_name("actor", &actor)?;
+        Ok(Session::new(self.inner.clone(), tenant.into(), actor.into()))
+    }
+
+    /// One consistent state of the whole catalog for many reads, on any thread, for as long as it is held. Holding one for long keeps the file
+    /// from reusing space: see [`Catalog::stats`].
+    ///
+    /// # Errors
+    ///
+    /// `Io`, `Corrupt`, `Unavailable`.
+    pub fn snapshot(&self) -> Result<CatalogSnapshot> {
+        Ok(CatalogSnapshot::new(self.inner.clone(), self.inner.backend.snapshot()?.into()))
+    }
+
+    /// The names of all tenants, sorted. O(tenants).
+    ///
+    /// # Errors
+    ///
+    /// `Io`, `Corrupt`.
+    pub fn tenants(&self) -> Result<Vec<String>> {
+        let snapshot = self.inner.backend.snapshot()?;
+        Ok(tenants::all(&*snapshot)?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// Deletes a tenant with everything in it, in one transaction, and tells whether it was there. O(what it holds).
+    ///
+    /// ```
+    /// # use shelfmark::{Catalog, NewDataStore, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// let catalog = Catalog::in_memory()?;
+    /// catalog.session("acme", "ann")?.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// assert!(catalog.drop_tenant("acme")?);
+    /// assert!(catalog.tenants()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of any write.
+    pub fn drop_tenant(&self, tenant: &str) -> Result<bool> {
+        let mut dropped = false;
+        let outcome = self.inner.commit(self.inner.durability, &mut |snapshot| {
+            let mut batch = WriteBatch::new();
+            let number = tenants::number(snapshot, tenant)?;
+            dropped = number.is_some();
+            if let Some(number) = number {
+                tenants::stage_drop(&mut batch, tenant, number);
+            }
+            Ok(batch)
+        });
+        // Whatever became of the commit, the next reader looks again.
+        self.inner.forget_tenant(tenant);
+        outcome.map(|()| dropped)
+    }
+
+    /// Makes every deferred commit durable. Nothing to do where all are [`Durability::Immediate`].
+    ///
+    /// # Errors
+    ///
+    /// `Io`, `StorageFull`, `Unavailable`.
+    pub fn sync(&self) -> Result<()> {
+        self.inner.backend.sync()
+    }
+
+    /// Whether the catalog serves reads and writes.
+    pub fn health(&self) -> Health {
+        self.inner.backend.health()
+    }
+
+    /// Recovers from a latched I/O failure by opening the file again.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Options::open`].
+    pub fn reopen(&self) -> Result<()> {
+        self.inner.backend.reopen()
+    }
+}

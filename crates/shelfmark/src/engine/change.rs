@@ -1,0 +1,124 @@
+//! Changing an entity: replace, patch and update are one path with different sources of the new fields.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Stage;
+use super::create::{check_size, check_unique, encode_head, encoding_failed, parent_pointer};
+use super::stage::{Rows, SchemaRow};
+use super::view::InheritedCache;
+use crate::entity::{Entity, State, Stored as _, reader, rules, shape};
+use crate::error::{Error, Result, Violation};
+use crate::ids::{EntityId, EntityKind};
+use crate::keyspace::Parent;
+use crate::patch::{self, Patch};
+use crate::{Expectation, TypedId as _};
+
+/// Changes the entity `id` to the fields that `make` returns, if it is as expected. What changes nothing writes nothing.
+pub(crate) fn change<E: Entity>(
+    stage: &mut Stage<'_>,
+    id: E::Id,
+    expectation: Expectation,
+    make: impl FnOnce(&Stage<'_>, &State<E>) -> Result<E::New>,
+) -> Result<E> {
+    let old = read_for_change::<E>(stage, id, expectation)?;
+    let mut fields = make(stage, &old)?;
+    check_fields::<E>(&fields, &old)?;
+    E::date_schemas(&mut fields, Some(&old.fields), stage.now());
+    let owner_id = E::named_owner(&fields).unwrap_or(&old.meta.owner_id).to_owned();
+    let fields = canonical::<E>(fields, &old);
+    let changed = fields != old.fields || owner_id != old.meta.owner_id;
+    let new = if changed { commit_change(stage, id.uuid(), old, fields, owner_id)? } else { old };
+    stage.read(|view| {
+        let inherited = view.inherited(new.lineage, &mut InheritedCache::new())?;
+        Ok(E::assemble(id.uuid(), view.name, new, inherited))
+    })
+}
+
+/// The full state of `id`; `NotFound` or `VersionConflict` where it is not as expected.
+fn read_for_change<E: Entity>(stage: &Stage<'_>, id: E::Id, expectation: Expectation) -> Result<State<E>> {
+    let old = stage
+        .read(|view| view.state::<E>(id.uuid(), true))?
+        .ok_or_else(|| Error::not_found(vec![id.into()]))?;
+    expectation.check(id.into(), old.meta.version)?;
+    Ok(old)
+}
+
+/// The rules, and that the parent is still the same.
+fn check_fields<E: Entity>(fields: &E::New, old: &State<E>) -> Result<()> {
+    let mut violations = Vec::new();
+    rules::check::<E>(fields, &mut violations);
+    let named = E::named_parent(fields);
+    if named.is_some() && named != old.lineage.parent(E::KIND) {
+        violations.push(Violation::new(parent_pointer(E::KIND), "the parent never changes"));
+    }
+    if violations.is_empty() { Ok(()) } else { Err(Error::invalid(violations)) }
+}
+
+/// `fields` as a stored record gives them back: the parent named, the owner kept apart.
+fn canonical<E: Entity>(fields: E::New, old: &State<E>) -> E::New {
+    E::with_parent_and_owner(fields, old.lineage, None)
+}
+
+fn commit_change<E: Entity>(
+    stage: &mut Stage<'_>,
+    id: Uuid,
+    old: State<E>,
+    fields: E::New,
+    owner_id: String,
+) -> Result<State<E>> {
+    // There is an old state, so there is a tenant.
+    let tenant = stage.tenant_for_write()?;
+    let mut meta = old.meta.clone();
+    meta.version += 1;
+    meta.owner_id = owner_id;
+    stage.actor.clone_into(&mut meta.last_modified_by);
+    meta.last_modified_time = stage.now().max(old.meta.last_modified_time);
+    let new = State::<E> { meta, lineage: old.lineage, fields };
+    let parent = Parent { tenant, id: new.lineage.parent(E::KIND).map(EntityId::uuid) };
+    check_unique::<E>(stage, parent, id, E::indexed(id, &new).technical_name)?;
+    let head = encode_head(&new)?;
+    let old_schemas = E::encode_schemas(&old.fields).map_err(encoding_failed)?;
+    let new_schemas = E::encode_schemas(&new.fields).map_err(encoding_failed)?;
+    check_size(head.len() + new_schemas.as_ref().map_or(0, Vec::len))?;
+    let schemas = match new_schemas {
+        same if same == old_schemas => SchemaRow::Keep,
+        Some(body) => SchemaRow::Put(body),
+        None => SchemaRow::Delete,
+    };
+    stage.put_entity(tenant, id, Some(&old), &new, &Rows { head, schemas });
+    Ok(new)
+}
+
+/// The fields that `patch` makes of an entity.
+pub(crate) fn patched<E: Entity>(
+    stage: &Stage<'_>,
+    id: Uuid,
+    old: &State<E>,
+    patch: &Patch,
+) -> Result<E::New> {
+    let entity = stage.read(|view| {
+        let inherited = view.inherited(old.lineage, &mut InheritedCache::new())?;
+        Ok(E::assemble(id, view.name, old.clone(), inherited))
+    })?;
+    let document = serde_json::to_value(&entity).map_err(|error| encoding_failed(error.to_string()))?;
+    let document: Value = patch::apply(patch, document, shape::entity(E::KIND))?;
+    let mut violations = Vec::new();
+    let fields = reader::read_patched::<E>(document, id, &mut violations);
+    if !violations.is_empty() {
+        rules::check::<E>(&fields, &mut violations);
+        return Err(Error::invalid(violations));
+    }
+    Ok(fields)
+}
+
+/// The fields of an entity as an update closure gets them, with its version.
+pub(crate) fn fields_for_update<E: Entity>(state: State<E>) -> (E::New, u64) {
+    let State { meta, lineage, fields } = state;
+    (E::with_parent_and_owner(fields, lineage, Some(meta.owner_id)), meta.version)
+}
+
+/// Whether an entity kind has anything that a schema row could hold.
+pub(crate) const fn has_schemas(kind: EntityKind) -> bool {
+    matches!(kind, EntityKind::Set)
+}

@@ -1,0 +1,230 @@
+//! Creating entities.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use uuid::Uuid;
+
+use super::Stage;
+use super::stage::{Rows, SchemaRow};
+use super::view::InheritedCache;
+use crate::backend::{Direction, Keyspace};
+use crate::catalog::Inner;
+use crate::entity::rules::{self, MAX_ENTITY_BYTES};
+use crate::entity::{Entity, Head as _, Inherited, Lineage, Meta, State, Stored as _};
+use crate::error::{Error, Result, Violation};
+use crate::ids::{EntityId, EntityKind, created_time};
+use crate::keyspace::{IndexOrder, Parent, bounds, keys};
+use crate::sortkey::{TextKey, fold};
+use crate::{DataAsset, DataSet, DataStore};
+
+/// A creation, as far as it can be made without a view: checked, with its id and times, encoded.
+#[derive(Debug)]
+pub(crate) struct Prepared<E: Entity> {
+    pub(crate) id: Uuid,
+    pub(crate) state: State<E>,
+    head: Vec<u8>,
+    schemas: Option<Vec<u8>>,
+}
+
+impl<E: Entity> Prepared<E> {
+    /// Bytes of the encoded rows.
+    pub(crate) fn bytes(&self) -> usize {
+        self.head.len() + self.schemas.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// Checks the rules and encodes; needs no view.
+pub(crate) fn prepare<E: Entity>(inner: &Inner, actor: &str, mut fields: E::New) -> Result<Prepared<E>> {
+    let mut violations = Vec::new();
+    rules::check::<E>(&fields, &mut violations);
+    let parent = E::named_parent(&fields);
+    if parent.is_none() && E::KIND != EntityKind::Store {
+        violations.push(Violation::new(parent_pointer(E::KIND), "is required"));
+    }
+    if !violations.is_empty() {
+        return Err(Error::invalid(violations));
+    }
+    let id = inner.environment.ids.next_id(inner.environment.clock.now());
+    let created = created_time(id);
+    E::date_schemas(&mut fields, None, created);
+    let lineage = match parent {
+        Some(EntityId::Store(store)) => Lineage { store: Some(store), asset: None },
+        // The asset's store is filled in when the asset has been read.
+        Some(EntityId::Asset(asset)) => Lineage { store: None, asset: Some(asset) },
+        _ => Lineage::default(),
+    };
+    let meta = Meta {
+        version: 0,
+        owner_id: actor.to_owned(),
+        created_by: actor.to_owned(),
+        last_modified_by: actor.to_owned(),
+        last_modified_time: created,
+    };
+    let state = State::<E> { meta, lineage, fields };
+    let head = encode_head(&state)?;
+    let schemas = E::encode_schemas(&state.fields).map_err(encoding_failed)?;
+    let prepared = Prepared { id, state, head, schemas };
+    check_size(prepared.bytes())?;
+    Ok(prepared)
+}
+
+pub(crate) fn encode_head<E: Entity>(state: &State<E>) -> Result<Vec<u8>> {
+    E::encode_head(state).map_err(encoding_failed)
+}
+
+pub(crate) fn encoding_failed(what: String) -> Error {
+    Error::violation("", format!("cannot be encoded: {what}"))
+}
+
+pub(crate) fn check_size(bytes: usize) -> Result<()> {
+    if bytes > MAX_ENTITY_BYTES {
+        let message = format!("takes {bytes} bytes encoded, more than the {MAX_ENTITY_BYTES} an entity may have");
+        return Err(Error::violation("", message));
+    }
+    Ok(())
+}
+
+/// Where an input names its parent.
+pub(crate) fn parent_pointer(kind: EntityKind) -> &'static str {
+    match kind {
+        EntityKind::Store => "",
+        EntityKind::Asset => "/dataStoreInfo/id",
+        EntityKind::Set => "/dataAssetInfo/id",
+    }
+}
+
+/// The parents that one bulk call has met: a call creates nothing that could change them.
+#[derive(Default)]
+pub(crate) struct Parents {
+    lineages: HashMap<EntityId, Lineage>,
+    inherited: InheritedCache,
+}
+
+impl Parents {
+    /// The lineage of a child of `parent`; `NotFound` where there is no such parent.
+    fn lineage(&mut self, stage: &Stage<'_>, parent: EntityId) -> Result<Lineage> {
+        if let Some(&known) = self.lineages.get(&parent) {
+            return Ok(known);
+        }
+        let found = stage.read(|view| match parent {
+            EntityId::Store(store) => {
+                let exists = view.head::<DataStore, _>(store.uuid(), |_| Ok(()))?.is_some();
+                Ok(exists.then_some(Lineage { store: Some(store), asset: None }))
+            }
+            EntityId::Asset(asset) => {
+                let store = view.head::<DataAsset, _>(asset.uuid(), |head| Ok(head.lineage().store))?;
+                Ok(store.map(|store| Lineage { store, asset: Some(asset) }))
+            }
+            EntityId::Set(_) => Ok(None),
+        })?;
+        let lineage = found.ok_or_else(|| Error::not_found(vec![parent]))?;
+        self.lineages.insert(parent, lineage);
+        Ok(lineage)
+    }
+
+    fn inherited(&mut self, stage: &Stage<'_>, lineage: Lineage) -> Result<Inherited> {
+        stage.read(|view| view.inherited(lineage, &mut self.inherited))
+    }
+}
+
+/// Stages a creation.
+pub(crate) fn create<E: Entity>(
+    stage: &mut Stage<'_>,
+    prepared: &Prepared<E>,
+    parents: &mut Parents,
+) -> Result<State<E>> {
+    let mut state = prepared.state.clone();
+    if let Some(parent) = state.lineage.parent(E::KIND) {
+        state.lineage = parents.lineage(stage, parent)?;
+    }
+    let tenant = stage.tenant_for_write()?;
+    let parent = Parent { tenant, id: state.lineage.parent(E::KIND).map(EntityId::uuid) };
+    let technical_name = E::indexed(prepared.id, &state).technical_name.to_owned();
+    check_unique::<E>(stage, parent, prepared.id, &technical_name)?;
+    let mut head = prepared.head.clone();
+    if let Some(store) = state.lineage.store {
+        E::set_store(&mut head, store);
+    }
+    let schemas = prepared.schemas.clone().map_or(SchemaRow::Keep, SchemaRow::Put);
+    stage.put_entity(tenant, prepared.id, None, &state, &Rows { head, schemas });
+    Ok(state)
+}
+
+/// Stages a creation and gives the new entity.
+pub(crate) fn create_one<E: Entity>(
+    stage: &mut Stage<'_>,
+    prepared: &Prepared<E>,
+    parents: &mut Parents,
+) -> Result<E> {
+    let state = create(stage, prepared, parents)?;
+    let inherited = parents.inherited(stage, state.lineage)?;
+    stage.read(|view| Ok(E::assemble(prepared.id, view.name, state, inherited)))
+}
+
+/// Where the catalog keeps technical names unique, refuses one that another child of `parent` has, compared case-folded.
+pub(crate) fn check_unique<E: Entity>(
+    stage: &Stage<'_>,
+    parent: Parent,
+    id: Uuid,
+    technical_name: &str,
+) -> Result<()> {
+    if !stage.inner.unique_technical_names {
+        return Ok(());
+    }
+    let taken = stage.read(|view| {
+        let same = same_technical_name::<E>(view, parent, technical_name)?;
+        Ok(same.into_iter().find(|&other| other != id))
+    })?;
+    match taken {
+        Some(other) => Err(Error::technical_name_taken(technical_name, EntityId::new(E::KIND, other))),
+        None => Ok(()),
+    }
+}
+
+/// The children of `parent` whose technical name is this one, compared case-folded, in creation order.
+pub(crate) fn same_technical_name<E: Entity>(
+    view: &super::TenantView<'_>,
+    parent: Parent,
+    technical_name: &str,
+) -> Result<Vec<Uuid>> {
+    let key = TextKey::new(Some(technical_name));
+    let range = bounds::children_by_text_prefix(parent, key.as_bytes());
+    let space = IndexOrder::TechnicalName.keyspace(E::KIND);
+    let (mut ids, _) = view.ids_in(space, &range, usize::MAX)?;
+    if fold(technical_name).len() >= crate::sortkey::FOLDED_BYTES && !ids.is_empty() {
+        // The key may be cut: only the records tell.
+        let mut same = vec![false; ids.len()];
+        view.heads::<E>(&ids, |at, head| {
+            same[at] = matches!(head.scalar("technicalName"),
+                crate::sortkey::Scalar::Text(text) if fold(text) == fold(technical_name));
+            Ok(())
+        })?;
+        let mut keep = same.into_iter();
+        ids.retain(|_| keep.next().unwrap_or(false));
+    }
+    Ok(ids)
+}
+
+/// The sets of this `secureQri`, each verified against its record, in creation order.
+pub(crate) fn with_secure_qri(view: &super::TenantView<'_>, secure_qri: &str) -> Result<Vec<Uuid>> {
+    let Some(tenant) = view.number else { return Ok(Vec::new()) };
+    let mut ids = Vec::new();
+    view.snapshot.scan(
+        Keyspace::SetBySecureQri,
+        &bounds::secure_qri(tenant, secure_qri),
+        Direction::Forward,
+        &mut |key, _| {
+            ids.extend(keys::id_at_end(key));
+            ControlFlow::Continue(())
+        },
+    )?;
+    let mut verified = vec![false; ids.len()];
+    view.heads::<DataSet>(&ids, |at, head| {
+        verified[at] = head.secure_qri() == secure_qri;
+        Ok(())
+    })?;
+    let mut keep = verified.into_iter();
+    ids.retain(|_| keep.next().unwrap_or(false));
+    Ok(ids)
+}

@@ -1,0 +1,153 @@
+//! Deleting: stores are restricted, assets cascade to their sets.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::Stage;
+use crate::backend::{Keyspace, successor};
+use crate::entity::{Entity, Head as _};
+use crate::error::{Error, NonEmptyStore, Result};
+use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
+use crate::index;
+use crate::keyspace::{IndexOrder, Parent, TenantNumber, bounds, keys};
+use crate::{DataAsset, DataSet, DataStore, Expectation};
+
+/// How many children a cascade reads at a time.
+const CHUNK: usize = 4_096;
+
+/// What a deletion took, or would take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Deleted {
+    /// Data stores.
+    pub stores: u64,
+    /// Data assets.
+    pub assets: u64,
+    /// Data sets, those that went with their assets included.
+    pub sets: u64,
+}
+
+/// Stages the deletion of every member, or of none: a repeated id counts once.
+pub(crate) fn delete(stage: &mut Stage<'_>, members: &[(EntityId, Expectation)]) -> Result<Deleted> {
+    check_members(stage, members)?;
+    let ids: BTreeSet<EntityId> = members.iter().map(|(id, _)| *id).collect();
+    let mut deleted = Deleted::default();
+    // Children before parents, so that what one call names together can go together.
+    for &id in ids.iter().rev() {
+        match id {
+            EntityId::Set(set) => {
+                delete_one::<DataSet>(stage, set.uuid())?;
+                deleted.sets += 1;
+            }
+            EntityId::Asset(asset) => {
+                deleted.sets += delete_sets_of(stage, asset)?;
+                delete_one::<DataAsset>(stage, asset.uuid())?;
+                deleted.assets += 1;
+            }
+            EntityId::Store(store) => {
+                delete_one::<DataStore>(stage, store.uuid())?;
+                deleted.stores += 1;
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+/// That every member is there, as expected, and no store holds an asset.
+fn check_members(stage: &Stage<'_>, members: &[(EntityId, Expectation)]) -> Result<()> {
+    let mut missing = Vec::new();
+    let mut not_empty = Vec::new();
+    let mut seen = BTreeSet::new();
+    for &(id, expectation) in members {
+        let Some(version) = version_of(stage, id)? else {
+            if seen.insert(id) {
+                missing.push(id);
+            }
+            continue;
+        };
+        expectation.check(id, version)?;
+        if let EntityId::Store(store) = id
+            && seen.insert(id)
+        {
+            let assets = assets_in(stage, store)?;
+            if assets > 0 {
+                not_empty.push(NonEmptyStore { store, assets });
+            }
+        }
+    }
+    if !missing.is_empty() {
+        return Err(Error::not_found(missing));
+    }
+    if !not_empty.is_empty() {
+        return Err(Error::stores_not_empty(not_empty));
+    }
+    Ok(())
+}
+
+fn version_of(stage: &Stage<'_>, id: EntityId) -> Result<Option<u64>> {
+    stage.read(|view| match id {
+        EntityId::Store(id) => view.head::<DataStore, _>(id.uuid(), |head| Ok(head.version())),
+        EntityId::Asset(id) => view.head::<DataAsset, _>(id.uuid(), |head| Ok(head.version())),
+        EntityId::Set(id) => view.head::<DataSet, _>(id.uuid(), |head| Ok(head.version())),
+    })
+}
+
+fn assets_in(stage: &Stage<'_>, store: StoreId) -> Result<u64> {
+    stage.read(|view| match view.parent(Some(store.uuid())) {
+        Some(parent) => view.children(EntityKind::Asset, &[parent]),
+        None => Ok(0),
+    })
+}
+
+/// Stages the deletion of one entity, without its children.
+fn delete_one<E: Entity>(stage: &mut Stage<'_>, id: Uuid) -> Result<()> {
+    let Some(tenant) = stage.tenant() else { return Ok(()) };
+    if let Some(state) = stage.read(|view| view.state::<E>(id, false))? {
+        stage.delete_entity::<E>(tenant, id, &state);
+    }
+    Ok(())
+}
+
+/// Stages the deletion of every set of `asset`, and tells how many there are. O(children).
+pub(crate) fn delete_sets_of(stage: &mut Stage<'_>, asset: AssetId) -> Result<u64> {
+    let Some(tenant) = stage.tenant() else { return Ok(0) };
+    let parent = Parent { tenant, id: Some(asset.uuid()) };
+    let mut children = 0;
+    let mut range = bounds::children(parent);
+    loop {
+        let (ids, last) = stage.read(|view| {
+            view.ids_in(IndexOrder::Creation.keyspace(EntityKind::Set), &range, CHUNK)
+        })?;
+        children += ids.len() as u64;
+        stage_rows_gone(stage, tenant, &ids)?;
+        match last.as_deref().and_then(successor) {
+            Some(next) => range.start = next,
+            None => break,
+        }
+    }
+    if children > 0 {
+        index::stage_all_children_gone(&mut stage.batch, parent, EntityKind::Set, children);
+    }
+    Ok(children)
+}
+
+/// Stages the removal of the rows of these sets and of what is indexed apart from their parent.
+fn stage_rows_gone(stage: &mut Stage<'_>, tenant: TenantNumber, ids: &[Uuid]) -> Result<()> {
+    let mut secure_qris = Vec::with_capacity(ids.len());
+    stage.read(|view| {
+        view.heads::<DataSet>(ids, |at, head| {
+            secure_qris.push((ids[at], head.secure_qri().to_owned()));
+            Ok(())
+        })
+    })?;
+    for &id in ids {
+        let key = keys::entity(tenant, id).to_vec();
+        stage.batch.delete(Keyspace::Set, key.clone());
+        stage.batch.delete(Keyspace::SetSchema, key);
+    }
+    for (id, secure_qri) in secure_qris {
+        index::stage_gone_apart(&mut stage.batch, tenant, id, &secure_qri);
+    }
+    Ok(())
+}

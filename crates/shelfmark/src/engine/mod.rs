@@ -1,0 +1,11 @@
+//! Operations over a view: they read, check rules and expectations, and stage changes. Nothing here commits.
+
+pub(crate) mod change;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod stage;
+pub(crate) mod tenants;
+pub(crate) mod view;
+
+pub(crate) use stage::Stage;
+pub(crate) use view::TenantView;

@@ -1,0 +1,268 @@
+//! Reading entities of one tenant from a view.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use uuid::Uuid;
+
+use crate::backend::{Direction, KeyRange, Keyspace, Snapshot};
+use crate::entity::{Entity, Head as _, Inherited, Lineage, State, Stored as _};
+use crate::envelope;
+use crate::error::{Error, Result};
+use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
+use crate::index::{children_counter, total_counter};
+use crate::keyspace::{Parent, TenantNumber, bounds, entities, keys};
+use crate::{DataAsset, DataStore};
+
+/// A view, and the tenant as this view knows it.
+#[derive(Clone, Copy)]
+pub(crate) struct TenantView<'a> {
+    pub(crate) snapshot: &'a dyn Snapshot,
+    pub(crate) name: &'a str,
+    /// `None`: the tenant does not exist, so every read is empty.
+    pub(crate) number: Option<TenantNumber>,
+}
+
+/// What was read of ancestors, so that a page of children reads each once.
+pub(crate) type InheritedCache = HashMap<EntityId, Inherited>;
+
+impl TenantView<'_> {
+    pub(crate) fn parent(&self, id: Option<Uuid>) -> Option<Parent> {
+        self.number.map(|tenant| Parent { tenant, id })
+    }
+
+    /// Whether there is such an entity. One key lookup.
+    pub(crate) fn exists(&self, id: EntityId) -> Result<bool> {
+        let Some(tenant) = self.number else { return Ok(false) };
+        self.snapshot.get(entities(id.kind()), &keys::entity(tenant, id.uuid()), &mut |_| {})
+    }
+
+    /// Shows the head to `visit`, borrowed from the stored bytes.
+    pub(crate) fn head<E: Entity, R>(
+        &self,
+        id: Uuid,
+        visit: impl FnOnce(E::Head<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let Some(tenant) = self.number else { return Ok(None) };
+        let key = keys::entity(tenant, id);
+        let mut visit = Some(visit);
+        let mut result = None;
+        self.snapshot.get(entities(E::KIND), &key, &mut |value| {
+            let head = decode_head::<E>(&key, value);
+            result = visit.take().map(|visit| head.and_then(visit));
+        })?;
+        result.transpose()
+    }
+
+    /// Shows the head of each of `ids` that is there, with its position, in any order.
+    pub(crate) fn heads<E: Entity>(
+        &self,
+        ids: &[Uuid],
+        mut visit: impl FnMut(usize, E::Head<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.rows(entities(E::KIND), ids, &mut |at, key, value| visit(at, decode_head::<E>(key, value)?))
+    }
+
+    /// Shows the row of each of `ids` that is there in a keyspace with entity keys.
+    pub(crate) fn rows(
+        &self,
+        space: Keyspace,
+        ids: &[Uuid],
+        visit: &mut dyn FnMut(usize, &[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let Some(tenant) = self.number else { return Ok(()) };
+        let keys: Vec<_> = ids.iter().map(|&id| keys::entity(tenant, id)).collect();
+        let slices: Vec<&[u8]> = keys.iter().map(|key| key.as_slice()).collect();
+        let mut outcome = Ok(());
+        self.snapshot.get_many(space, &slices, &mut |at, value| {
+            if outcome.is_ok() {
+                outcome = visit(at, slices[at], value);
+            }
+        })?;
+        outcome
+    }
+
+    /// The stored state of an entity. One row; a second one with schemas.
+    pub(crate) fn state<E: Entity>(&self, id: Uuid, schemas: bool) -> Result<Option<State<E>>> {
+        let Some(tenant) = self.number else { return Ok(None) };
+        let key = keys::entity(tenant, id);
+        let state = self.head::<E, _>(id, |head| state_of::<E>(&key, head))?;
+        let Some(mut state) = state else { return Ok(None) };
+        if schemas && E::KIND == EntityKind::Set {
+            let mut outcome = Ok(());
+            self.snapshot.get(Keyspace::SetSchema, &key, &mut |value| {
+                outcome = add_schemas::<E>(&mut state, &key, value);
+            })?;
+            outcome?;
+        }
+        Ok(Some(state))
+    }
+
+    /// The entity as callers see it.
+    pub(crate) fn entity<E: Entity>(&self, id: Uuid, schemas: bool) -> Result<Option<E>> {
+        let Some(state) = self.state::<E>(id, schemas)? else { return Ok(None) };
+        let inherited = self.inherited(state.lineage, &mut InheritedCache::new())?;
+        Ok(Some(E::assemble(id, self.name, state, inherited)))
+    }
+
+    /// The entities of `ids`, in their order; `None` where there is none. Rows are read in one go, ancestors once each.
+    pub(crate) fn entities<E: Entity>(&self, ids: &[Uuid], schemas: bool) -> Result<Vec<Option<E>>> {
+        let mut states: Vec<Option<State<E>>> = Vec::new();
+        states.resize_with(ids.len(), || None);
+        self.rows(entities(E::KIND), ids, &mut |at, key, value| {
+            states[at] = Some(state_of::<E>(key, decode_head::<E>(key, value)?)?);
+            Ok(())
+        })?;
+        self.complete(ids, states, schemas)
+    }
+
+    /// As [`TenantView::entities`], where the rows of `ids` have been read already.
+    pub(crate) fn entities_of_rows<'r, E: Entity>(
+        &self,
+        ids: &[Uuid],
+        rows: impl Iterator<Item = &'r [u8]>,
+        schemas: bool,
+    ) -> Result<Vec<Option<E>>> {
+        let Some(tenant) = self.number else { return Ok(Vec::new()) };
+        let states = ids
+            .iter()
+            .zip(rows)
+            .map(|(&id, value)| {
+                let key = keys::entity(tenant, id);
+                state_of::<E>(&key, decode_head::<E>(&key, value)?).map(Some)
+            })
+            .collect::<Result<_>>()?;
+        self.complete(ids, states, schemas)
+    }
+
+    /// Adds to each state what lies elsewhere: schemas, and what it inherits.
+    fn complete<E: Entity>(
+        &self,
+        ids: &[Uuid],
+        mut states: Vec<Option<State<E>>>,
+        schemas: bool,
+    ) -> Result<Vec<Option<E>>> {
+        if schemas && E::KIND == EntityKind::Set {
+            self.rows(Keyspace::SetSchema, ids, &mut |at, key, value| match &mut states[at] {
+                Some(state) => add_schemas::<E>(state, key, value),
+                None => Ok(()),
+            })?;
+        }
+        let mut cache = InheritedCache::new();
+        states
+            .into_iter()
+            .zip(ids)
+            .map(|(state, &id)| {
+                let Some(state) = state else { return Ok(None) };
+                let inherited = self.inherited(state.lineage, &mut cache)?;
+                Ok(Some(E::assemble(id, self.name, state, inherited)))
+            })
+            .collect()
+    }
+
+    /// What an entity shows of its ancestors.
+    pub(crate) fn inherited(&self, lineage: Lineage, cache: &mut InheritedCache) -> Result<Inherited> {
+        let nearest = match lineage {
+            Lineage { asset: Some(asset), .. } => EntityId::Asset(asset),
+            Lineage { store: Some(store), .. } => EntityId::Store(store),
+            _ => return Ok(Inherited::default()),
+        };
+        if let Some(known) = cache.get(&nearest) {
+            return Ok(known.clone());
+        }
+        let inherited = match (nearest, lineage.store) {
+            (EntityId::Asset(asset), Some(store)) => {
+                let asset_name = self
+                    .head::<DataAsset, _>(asset.uuid(), |head| Ok(head.name().map(str::to_owned)))?
+                    .ok_or_else(|| self.orphan(nearest))?;
+                Inherited { asset_name, ..self.inherited(Lineage { store: Some(store), asset: None }, cache)? }
+            }
+            _ => self
+                .head::<DataStore, _>(nearest.uuid(), |head| {
+                    Ok(Inherited {
+                        asset_name: None,
+                        store_name: head.name().map(str::to_owned),
+                        store_type: head.type_name().unwrap_or_default().to_owned(),
+                    })
+                })?
+                .ok_or_else(|| self.orphan(nearest))?,
+        };
+        cache.insert(nearest, inherited.clone());
+        Ok(inherited)
+    }
+
+    fn orphan(&self, parent: EntityId) -> Error {
+        let tenant = self.number.unwrap_or(TenantNumber(0));
+        let key = keys::entity(tenant, parent.uuid());
+        Error::corrupt(entities(parent.kind()), &key, format_args!("{parent} has children but no row"))
+    }
+
+    /// The store of an asset; `None` where there is no such asset.
+    pub(crate) fn store_of(&self, asset: AssetId) -> Result<Option<StoreId>> {
+        Ok(self.head::<DataAsset, _>(asset.uuid(), |head| Ok(head.lineage().store))?.flatten())
+    }
+
+    /// How many entities of `kind` the tenant holds. O(1) with counters.
+    pub(crate) fn total(&self, kind: EntityKind) -> Result<u64> {
+        let Some(tenant) = self.number else { return Ok(0) };
+        let (space, prefix) = total_counter(tenant, kind);
+        self.snapshot.count(space, &[&prefix])
+    }
+
+    /// How many children of `kind` the parents hold together. O(parents) with counters.
+    pub(crate) fn children(&self, kind: EntityKind, parents: &[Parent]) -> Result<u64> {
+        let Some(&first) = parents.first() else { return Ok(0) };
+        let (space, _) = children_counter(first, kind);
+        let prefixes: Vec<Vec<u8>> =
+            parents.iter().map(|&parent| children_counter(parent, kind).1).collect();
+        let slices: Vec<&[u8]> = prefixes.iter().map(Vec::as_slice).collect();
+        self.snapshot.count(space, &slices)
+    }
+
+    /// The ids at the end of the keys of a range, at most `limit`, and the last key where there may be more.
+    pub(crate) fn ids_in(
+        &self,
+        space: Keyspace,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<(Vec<Uuid>, Option<Vec<u8>>)> {
+        let mut ids = Vec::new();
+        let mut more = None;
+        let mut bad = None;
+        self.snapshot.scan(space, range, Direction::Forward, &mut |key, _| {
+            match keys::id_at_end(key) {
+                Some(id) => ids.push(id),
+                None => bad = Some(Error::corrupt(space, key, "a key too short for an id")),
+            }
+            if ids.len() < limit && bad.is_none() {
+                return ControlFlow::Continue(());
+            }
+            more = Some(key.to_vec());
+            ControlFlow::Break(())
+        })?;
+        bad.map_or(Ok((ids, more)), Err)
+    }
+
+    /// The ids of every child of `kind` of one parent, in creation order.
+    pub(crate) fn all_children(&self, kind: EntityKind, parent: Parent) -> Result<Vec<Uuid>> {
+        let space = crate::keyspace::IndexOrder::Creation.keyspace(kind);
+        Ok(self.ids_in(space, &bounds::children(parent), usize::MAX)?.0)
+    }
+}
+
+/// Decodes the head in a stored value.
+pub(crate) fn decode_head<'a, E: Entity>(key: &[u8], value: &'a [u8]) -> Result<E::Head<'a>> {
+    let space = entities(E::KIND);
+    E::decode_head(envelope::open(space, key, value)?).map_err(|what| Error::corrupt(space, key, what))
+}
+
+/// The owned state of a decoded head.
+pub(crate) fn state_of<E: Entity>(key: &[u8], head: E::Head<'_>) -> Result<State<E>> {
+    E::state(head).map_err(|what| Error::corrupt(entities(E::KIND), key, what))
+}
+
+/// Adds a stored schema row to a state.
+pub(crate) fn add_schemas<E: Entity>(state: &mut State<E>, key: &[u8], value: &[u8]) -> Result<()> {
+    let body = envelope::open(Keyspace::SetSchema, key, value)?;
+    E::add_schemas(&mut state.fields, body).map_err(|what| Error::corrupt(Keyspace::SetSchema, key, what))
+}

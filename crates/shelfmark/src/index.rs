@@ -1,0 +1,202 @@
+//! The one place that derives index entries and counter deltas. Operations never name an index.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use crate::backend::{Keyspace, WriteBatch};
+use crate::envelope;
+use crate::error::{Error, Result};
+use crate::ids::EntityKind;
+use crate::keyspace::{IndexOrder, Parent, TenantNumber, bounds, entities, keys};
+use crate::sortkey::{FOLDED_BYTES, TextKey, fold};
+use crate::time::Timestamp;
+
+/// What the index entries of an entity are made of.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct Indexed<'a> {
+    pub kind: EntityKind,
+    pub id: Uuid,
+    /// `None` for stores.
+    pub parent: Option<Uuid>,
+    pub name: Option<&'a str>,
+    pub technical_name: &'a str,
+    pub last_modified_time: Timestamp,
+    /// Of data sets.
+    pub secure_qri: Option<&'a str>,
+}
+
+/// One row of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IndexEntry {
+    pub(crate) space: Keyspace,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+}
+
+impl Indexed<'_> {
+    fn parent(&self, tenant: TenantNumber) -> Parent {
+        Parent { tenant, id: self.parent }
+    }
+
+    /// Every index entry, always in the same order and number for entities of one kind.
+    pub(crate) fn entries(&self, tenant: TenantNumber) -> Vec<IndexEntry> {
+        let parent = self.parent(tenant);
+        let mut entries = Vec::with_capacity(IndexOrder::ALL.len() + 1);
+        for order in IndexOrder::ALL {
+            let space = order.keyspace(self.kind);
+            if space == entities(self.kind) {
+                // The entities themselves lie in this order.
+                continue;
+            }
+            let (key, value) = match order {
+                IndexOrder::Creation => (keys::by_creation(parent, self.id), Vec::new()),
+                IndexOrder::Name => {
+                    let key = keys::by_text(parent, &TextKey::new(self.name), self.id);
+                    let value = name_value(space, &key, self.name);
+                    (key, value)
+                }
+                IndexOrder::TechnicalName => {
+                    (keys::by_text(parent, &TextKey::new(Some(self.technical_name)), self.id), Vec::new())
+                }
+                IndexOrder::Modified => {
+                    (keys::by_time(parent, self.last_modified_time, self.id), Vec::new())
+                }
+            };
+            entries.push(IndexEntry { space, key, value });
+        }
+        entries.extend(self.secure_qri.map(|secure_qri| entry_apart(tenant, self.id, secure_qri)));
+        entries
+    }
+
+    /// The counters that count this entity.
+    pub(crate) fn counters(&self, tenant: TenantNumber) -> Vec<(Keyspace, Vec<u8>)> {
+        let mut counters = vec![total_counter(tenant, self.kind)];
+        if self.parent.is_some() {
+            counters.push(children_counter(self.parent(tenant), self.kind));
+        }
+        counters
+    }
+}
+
+/// Counts the entities of `kind` in a tenant.
+pub(crate) fn total_counter(tenant: TenantNumber, kind: EntityKind) -> (Keyspace, Vec<u8>) {
+    (entities(kind), keys::parent(Parent { tenant, id: None }))
+}
+
+/// Counts the children of `kind` of one parent.
+pub(crate) fn children_counter(parent: Parent, kind: EntityKind) -> (Keyspace, Vec<u8>) {
+    (IndexOrder::Creation.keyspace(kind), keys::parent(parent))
+}
+
+/// Stages the index entries and counters for a change from `old` to `new`; `None` is an entity that is not there.
+pub(crate) fn stage(
+    batch: &mut WriteBatch,
+    tenant: TenantNumber,
+    old: Option<&Indexed<'_>>,
+    new: Option<&Indexed<'_>>,
+) {
+    let before = old.map(|old| old.entries(tenant)).unwrap_or_default();
+    let after = new.map(|new| new.entries(tenant)).unwrap_or_default();
+    // Both are empty or in the same order, so an entry that does not move meets itself.
+    for entry in &before {
+        if !after.iter().any(|kept| kept.space == entry.space && kept.key == entry.key) {
+            batch.delete(entry.space, entry.key.clone());
+        }
+    }
+    for entry in after {
+        if !before.contains(&entry) {
+            batch.put(entry.space, entry.key, entry.value);
+        }
+    }
+    let (counted, delta) = match (old, new) {
+        (None, Some(new)) => (new.counters(tenant), 1),
+        (Some(old), None) => (old.counters(tenant), -1),
+        _ => return,
+    };
+    for (space, prefix) in counted {
+        batch.count(space, prefix, delta);
+    }
+}
+
+/// Stages the removal of all children of one parent from its indexes and the counters, as `stage` would one by one. What is indexed
+/// apart from the parent goes by `stage_gone_apart`.
+pub(crate) fn stage_all_children_gone(
+    batch: &mut WriteBatch,
+    parent: Parent,
+    kind: EntityKind,
+    children: u64,
+) {
+    for order in IndexOrder::ALL {
+        batch.delete_range(order.keyspace(kind), bounds::children(parent));
+    }
+    let delta = i64::try_from(children).unwrap_or(i64::MAX);
+    for (space, prefix) in [total_counter(parent.tenant, kind), children_counter(parent, kind)] {
+        batch.count(space, prefix, -delta);
+    }
+}
+
+/// Stages the removal of a set's entries that do not lie under its parent.
+pub(crate) fn stage_gone_apart(batch: &mut WriteBatch, tenant: TenantNumber, id: Uuid, secure_qri: &str) {
+    let entry = entry_apart(tenant, id, secure_qri);
+    batch.delete(entry.space, entry.key);
+}
+
+fn entry_apart(tenant: TenantNumber, id: Uuid, secure_qri: &str) -> IndexEntry {
+    let key = keys::by_secure_qri(tenant, secure_qri, id);
+    IndexEntry { space: Keyspace::SetBySecureQri, key, value: Vec::new() }
+}
+
+/// The value of a name's index entry: the name as written, unless the key tells it.
+fn name_value(space: Keyspace, key: &[u8], name: Option<&str>) -> Vec<u8> {
+    match name {
+        Some(name) if !key_tells(name) => envelope::seal(space, key, name.as_bytes()),
+        _ => Vec::new(),
+    }
+}
+
+fn key_tells(name: &str) -> bool {
+    name.len() <= FOLDED_BYTES && matches!(fold(name), Cow::Borrowed(_)) && !name.bytes().any(|byte| byte <= 1)
+}
+
+/// The name as written from an entry of a name index, whose key has `parent` bytes before the text.
+pub(crate) fn name_of_entry(space: Keyspace, key: &[u8], value: &[u8], parent: usize) -> Result<Option<String>> {
+    let text = key.len().checked_sub(keys::ID).and_then(|end| key.get(parent..end)).unwrap_or_default();
+    let bytes = match (text.split_last(), value) {
+        (Some((0, folded)), []) => folded,
+        (Some((0, _)), value) => envelope::open(space, key, value)?,
+        (Some((&crate::sortkey::MISSING, [])), []) => return Ok(None),
+        _ => return Err(Error::corrupt(space, key, "an index key of a wrong form")),
+    };
+    match std::str::from_utf8(bytes) {
+        Ok(name) => Ok(Some(name.to_owned())),
+        Err(error) => Err(Error::corrupt(space, key, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_index_gives_back_the_name_as_written() {
+        let tenant = TenantNumber(7);
+        let long = "x".repeat(600);
+        for name in [None, Some(""), Some("orders"), Some("Orders"), Some("Straße"), Some("a\u{0}b\u{1}"), Some(&long)] {
+            let indexed = Indexed {
+                kind: EntityKind::Set,
+                id: Uuid::from_u128(9),
+                parent: Some(Uuid::from_u128(8)),
+                name,
+                technical_name: "t",
+                last_modified_time: Timestamp::default(),
+                secure_qri: Some("q"),
+            };
+            let entry = &indexed.entries(tenant)[1];
+            assert_eq!(entry.space, Keyspace::SetByName);
+            let read = name_of_entry(entry.space, &entry.key, &entry.value, keys::TENANT + keys::ID).unwrap();
+            assert_eq!(read.as_deref(), name);
+        }
+    }
+}

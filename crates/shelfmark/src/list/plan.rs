@@ -1,0 +1,246 @@
+//! From a query to the candidates of one page.
+
+use std::ops::ControlFlow;
+
+use uuid::Uuid;
+
+use crate::Entity;
+use crate::backend::Direction;
+use crate::engine::TenantView;
+use crate::error::Result;
+use crate::keyspace::IndexOrder;
+
+use super::cursor::{Cursor, Position};
+use super::filter::Filter;
+use super::selection::{Scope, Select as _};
+use super::sort::SortOrder;
+use super::source::{Candidate, Source};
+use super::topk::{self, Window};
+use super::{Query, Start};
+
+/// How many candidates are read at a time where records decide which of them to show.
+const CHUNK: usize = 256;
+
+/// A query resolved against one view.
+pub(super) struct Plan {
+    scope: Scope,
+    source: Source,
+    way: Way,
+    /// What the source does not tell: looked at in records.
+    residual: Filter,
+    filtered: bool,
+    fingerprint: Vec<u8>,
+}
+
+enum Way {
+    /// The source is in the query's order.
+    Walk { order: IndexOrder, descending: bool },
+    /// It is not.
+    TopK(Vec<super::sort::SortField>),
+}
+
+/// Where to begin, and how much to take.
+pub(super) struct Slice {
+    pub(super) after: Option<Vec<u8>>,
+    pub(super) backwards: bool,
+    pub(super) skip: u64,
+    pub(super) take: usize,
+    pub(super) count: bool,
+}
+
+/// The candidates of a slice, in its direction.
+pub(super) struct Found {
+    pub(super) candidates: Vec<Candidate>,
+    /// How many entities match in all, where asked for.
+    pub(super) total: Option<u64>,
+}
+
+impl Plan {
+    pub(super) fn new<E: Entity>(view: &TenantView<'_>, query: &Query<E>) -> Result<Self> {
+        let Query { selection, filter, sort, start: _, limit: _, total: _, schemas: _ } = query;
+        let sorted = sort.check(E::KIND)?;
+        let mut fingerprint = vec![E::KIND as u8];
+        super::cursor::append_text(&mut fingerprint, Some(view.name));
+        selection.fingerprint(&mut fingerprint);
+        sorted.fingerprint(&mut fingerprint);
+        filter.fingerprint(&mut fingerprint);
+        let scope = selection.resolve(view)?;
+        let (source_order, way) = match (sorted, filter.served_by()) {
+            (SortOrder::Indexed { order, descending }, served) if served.is_none_or(|by| by == order) => {
+                (order, Way::Walk { order, descending })
+            }
+            // Sorting what a filter's index lets through beats filtering everything in the sort's order.
+            (SortOrder::Indexed { order, descending }, served) => {
+                (served.unwrap_or(order), Way::TopK(super::sort::fields_of(order, descending)))
+            }
+            (SortOrder::Fields(fields), served) => {
+                (served.unwrap_or(IndexOrder::Creation), Way::TopK(fields))
+            }
+        };
+        let source = Source::new(view, E::KIND, &scope, source_order, filter)?;
+        Ok(Self {
+            scope,
+            source,
+            way,
+            residual: filter.residual(),
+            filtered: !filter.is_empty(),
+            fingerprint,
+        })
+    }
+
+    pub(super) fn open_cursor(&self, secret: &[u8; 32], cursor: &Cursor) -> Result<Position> {
+        cursor.open(secret, &self.fingerprint)
+    }
+
+    pub(super) fn seal_cursor(&self, secret: &[u8; 32], position: &Position) -> Cursor {
+        Cursor::seal(secret, &self.fingerprint, position)
+    }
+
+    /// The slice that the start of a query asks for, and the number of its page.
+    pub(super) fn slice(&self, start: &Start, limit: usize, secret: &[u8; 32]) -> Result<(Slice, u64)> {
+        // One more than the page shows whether there is another.
+        let take = limit.saturating_add(1);
+        let slice = |after, backwards, skip| Slice { after, backwards, skip, take, count: false };
+        match start {
+            Start::Page(page) => Ok((slice(None, false, page.saturating_mul(limit as u64)), *page)),
+            Start::Cursor(cursor) => {
+                let Position { page, backwards, key } = self.open_cursor(secret, cursor)?;
+                Ok((slice(Some(key), backwards, 0), page))
+            }
+        }
+    }
+
+    /// Whether the source is in the query's order.
+    pub(super) fn is_walk(&self) -> bool {
+        matches!(self.way, Way::Walk { .. })
+    }
+
+    /// Whether the candidates carry rows of a name index.
+    pub(super) fn walks_names(&self) -> bool {
+        matches!(self.way, Way::Walk { order: IndexOrder::Name, .. })
+    }
+
+    pub(super) fn has_entity_rows<E: Entity>(&self) -> bool {
+        matches!(self.way, Way::Walk { .. }) && self.source.has_entity_rows(E::KIND)
+    }
+
+    /// The keyspace that the candidates of a walk were found in.
+    pub(super) fn space(&self) -> crate::backend::Keyspace {
+        self.source.space
+    }
+
+    pub(super) fn find<E: Entity>(&self, view: &TenantView<'_>, slice: &Slice) -> Result<Found> {
+        match &self.way {
+            Way::TopK(fields) => {
+                let window = Window {
+                    after: slice.after.as_deref(),
+                    backwards: slice.backwards,
+                    skip: slice.skip,
+                    take: slice.take,
+                };
+                let (candidates, matching) =
+                    topk::select::<E>(view, &self.source, fields, &self.residual, &window)?;
+                Ok(Found { candidates, total: slice.count.then_some(matching) })
+            }
+            &Way::Walk { descending, .. } => {
+                let direction =
+                    if descending == slice.backwards { Direction::Forward } else { Direction::Reverse };
+                if self.residual.is_empty() {
+                    self.walk_plain::<E>(view, direction, slice)
+                } else {
+                    self.walk_filtered::<E>(view, direction, slice)
+                }
+            }
+        }
+    }
+
+    fn walk_plain<E: Entity>(
+        &self,
+        view: &TenantView<'_>,
+        direction: Direction,
+        slice: &Slice,
+    ) -> Result<Found> {
+        let mut candidates = Vec::with_capacity(slice.take.min(1_024));
+        if slice.take > 0 {
+            self.source.walk(view, direction, slice.after.as_deref(), slice.skip, &mut |candidate| {
+                candidates.push(candidate);
+                Ok(if candidates.len() < slice.take { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+        }
+        let total = match (slice.count, self.filtered) {
+            (false, _) => None,
+            (true, false) => Some(self.scope.count(view, E::KIND)?),
+            (true, true) => Some(self.source.count(view)?),
+        };
+        Ok(Found { candidates, total })
+    }
+
+    /// Looks at records chunk by chunk until the slice is full, or to the end where the total is wanted.
+    fn walk_filtered<E: Entity>(
+        &self,
+        view: &TenantView<'_>,
+        direction: Direction,
+        slice: &Slice,
+    ) -> Result<Found> {
+        let mut candidates = Vec::new();
+        let mut skip = slice.skip;
+        let mut full = false;
+        let mut after = slice.after.clone();
+        while !full {
+            let chunk = self.chunk(view, direction, after.as_deref())?;
+            full = chunk.len() < CHUNK;
+            after = chunk.last().map(|last| last.sort_key().to_vec());
+            let admitted = self.admitted::<E>(view, &chunk)?;
+            for (candidate, admitted) in chunk.into_iter().zip(admitted) {
+                if !admitted {
+                    continue;
+                }
+                if skip > 0 {
+                    skip -= 1;
+                } else if candidates.len() < slice.take {
+                    candidates.push(candidate);
+                }
+            }
+            full |= candidates.len() >= slice.take;
+        }
+        let total = if slice.count { Some(self.count_matching::<E>(view)?) } else { None };
+        Ok(Found { candidates, total })
+    }
+
+    fn count_matching<E: Entity>(&self, view: &TenantView<'_>) -> Result<u64> {
+        let mut count = 0;
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let chunk = self.chunk(view, Direction::Forward, after.as_deref())?;
+            count += self.admitted::<E>(view, &chunk)?.into_iter().filter(|&admitted| admitted).count() as u64;
+            if chunk.len() < CHUNK {
+                return Ok(count);
+            }
+            after = chunk.last().map(|last| last.sort_key().to_vec());
+        }
+    }
+
+    fn chunk(
+        &self,
+        view: &TenantView<'_>,
+        direction: Direction,
+        after: Option<&[u8]>,
+    ) -> Result<Vec<Candidate>> {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        self.source.walk(view, direction, after, 0, &mut |candidate| {
+            chunk.push(candidate);
+            Ok(if chunk.len() < CHUNK { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(chunk)
+    }
+
+    fn admitted<E: Entity>(&self, view: &TenantView<'_>, chunk: &[Candidate]) -> Result<Vec<bool>> {
+        let ids: Vec<Uuid> = chunk.iter().map(|candidate| candidate.id).collect();
+        let mut admitted = vec![false; ids.len()];
+        view.heads::<E>(&ids, |at, head| {
+            admitted[at] = self.residual.admits(&head);
+            Ok(())
+        })?;
+        Ok(admitted)
+    }
+}

@@ -1,0 +1,177 @@
+//! Reading: the same calls on a session, a snapshot and inside a transaction.
+
+use crate::catalog::Inner;
+use crate::engine::delete::{self, Deleted};
+use crate::engine::{Stage, TenantView, create};
+use crate::entity::{Entity, JsonObject, TypedId};
+use crate::error::Result;
+use crate::list::{self, Named, Page, Projection, Query, Select as _};
+use crate::{DataSet, EntityId, Expectation};
+
+/// What the provided methods need beside a view. Sealed.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) actor: &'a str,
+}
+
+/// Reading one tenant: on a [`Session`](crate::Session) each call sees the newest state, on a [`TenantSnapshot`](crate::TenantSnapshot) all see
+/// one state, in a [`Transaction`](crate::Transaction) they see its own writes too. Sealed.
+///
+/// Reading a tenant that does not exist is empty. All calls can give `Io`, `Corrupt` and `Unavailable`; each names what else it can give.
+pub trait Read {
+    /// The one way to a view.
+    #[doc(hidden)]
+    fn with_view<R>(&self, read: impl FnOnce(&TenantView<'_>) -> Result<R>) -> Result<R>;
+
+    #[doc(hidden)]
+    fn context(&self) -> Context<'_>;
+
+    /// The entity, or `None`. One row, a second one for the schemas of a data set, and its ancestors' names.
+    ///
+    /// ```
+    /// # use shelfmark::{Catalog, NewDataStore, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// assert_eq!(session.get(store.id)?, Some(store));
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn get<I: TypedId>(&self, id: I) -> Result<Option<I::Entity>> {
+        self.with_view(|view| view.entity(id.uuid(), true))
+    }
+
+    /// As [`Read::get`], without the schemas of a data set.
+    fn get_head<I: TypedId>(&self, id: I) -> Result<Option<I::Entity>> {
+        self.with_view(|view| view.entity(id.uuid(), false))
+    }
+
+    /// The entities of these ids, in their order, `None` where there is none. Rows are read together, and each ancestor once.
+    fn get_many<I: TypedId>(&self, ids: &[I]) -> Result<Vec<Option<I::Entity>>> {
+        let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
+        self.with_view(|view| view.entities(&ids, true))
+    }
+
+    /// Whether there is such an entity. One key lookup.
+    fn exists<I: TypedId>(&self, id: I) -> Result<bool> {
+        self.with_view(|view| view.exists(id.into()))
+    }
+
+    /// How many entities of the kind the selection holds. O(selected parents), at any number of children.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where the selection names a parent that is not there.
+    fn count<E: Entity>(&self, selection: impl Into<E::Selection>) -> Result<u64> {
+        let selection = selection.into();
+        self.with_view(|view| selection.resolve(view)?.count(view, E::KIND))
+    }
+
+    /// One page of what the query selects. `docs/design.md` says which index serves which order at what cost.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where the selection names a parent that is not there, `Invalid` for an unknown sort field, `BadCursor`, `OffsetTooDeep`.
+    fn list<E: Entity>(&self, query: &Query<E>) -> Result<Page<E>> {
+        let secret = &self.context().inner.cursor_key;
+        self.with_view(|view| list::list(view, query, secret))
+    }
+
+    /// As [`Read::list`], ids and names alone. Sorted by name it reads index entries and no record.
+    fn list_names<E: Entity>(&self, query: &Query<E>) -> Result<Page<Named<E::Id>>> {
+        let secret = &self.context().inner.cursor_key;
+        self.with_view(|view| list::list_names(view, query, secret))
+    }
+
+    /// As [`Read::list`], the projected fields alone, as the REST API shows them.
+    ///
+    /// # Errors
+    ///
+    /// Also `Invalid` for an unknown field of the projection.
+    fn list_projected<E: Entity>(
+        &self,
+        query: &Query<E>,
+        projection: &Projection,
+    ) -> Result<Page<JsonObject>> {
+        let secret = &self.context().inner.cursor_key;
+        self.with_view(|view| list::list_projected(view, query, projection, secret))
+    }
+
+    /// Every entity of the selection whose name is this one, compared case-folded, in creation order under each parent. One index range a
+    /// parent.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where the selection names a parent that is not there.
+    fn find_by_name<E: Entity>(&self, selection: impl Into<E::Selection>, name: &str) -> Result<Vec<E>> {
+        let selection = selection.into();
+        self.with_view(|view| {
+            let mut found = Vec::new();
+            for parent in selection.resolve(view)?.parents(view, E::KIND)? {
+                let ids = create::same_text::<E>(view, parent, create::TextIndex::Name, name)?;
+                found.extend(view.entities::<E>(&ids, true)?.into_iter().flatten());
+            }
+            Ok(found)
+        })
+    }
+
+    /// As [`Read::find_by_name`], by the technical name.
+    fn find_by_technical_name<E: Entity>(
+        &self,
+        selection: impl Into<E::Selection>,
+        technical_name: &str,
+    ) -> Result<Vec<E>> {
+        let selection = selection.into();
+        self.with_view(|view| {
+            let mut found = Vec::new();
+            for parent in selection.resolve(view)?.parents(view, E::KIND)? {
+                let ids =
+                    create::same_text::<E>(view, parent, create::TextIndex::TechnicalName, technical_name)?;
+                found.extend(view.entities::<E>(&ids, true)?.into_iter().flatten());
+            }
+            Ok(found)
+        })
+    }
+
+    /// Every data set with exactly this `secureQri`, in creation order. One index range.
+    fn find_by_secure_qri(&self, secure_qri: &str) -> Result<Vec<DataSet>> {
+        self.with_view(|view| {
+            let ids = create::with_secure_qri(view, secure_qri)?;
+            Ok(view.entities(&ids, true)?.into_iter().flatten().collect())
+        })
+    }
+
+    /// What [`Write::delete_all`](crate::Write::delete_all) of these members would take, or why it would be refused: by the same code, without its commit.
+    ///
+    /// # Errors
+    ///
+    /// Those of the deletion.
+    fn would_delete<I: TypedId>(
+        &self,
+        members: impl IntoIterator<Item = (I, Expectation)>,
+    ) -> Result<Deleted> {
+        let members: Vec<(EntityId, Expectation)> =
+            members.into_iter().map(|(id, expectation)| (id.into(), expectation)).collect();
+        let Context { inner, actor } = self.context();
+        self.with_view(|view| {
+            let mut stage = Stage::new(inner, view.snapshot, view.name, actor)?;
+            delete::delete(&mut stage, &members)
+        })
+    }
+
+    /// What [`Write::delete_selected`](crate::Write::delete_selected) would take, or why it would be refused: by the same code, without its commit.
+    ///
+    /// # Errors
+    ///
+    /// Those of the deletion.
+    fn would_delete_selected<E: Entity>(&self, selection: impl Into<E::Selection>) -> Result<Deleted> {
+        let selection = selection.into();
+        let Context { inner, actor } = self.context();
+        self.with_view(|view| {
+            let mut stage = Stage::new(inner, view.snapshot, view.name, actor)?;
+            delete::delete_selected::<E>(&mut stage, &selection)
+        })
+    }
+}

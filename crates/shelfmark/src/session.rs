@@ -1,0 +1,212 @@
+//! One tenant and one actor: the handle that reads and writes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::backend::{Durability, Snapshot};
+use crate::bulk::{Batched, BulkProgress, chunks};
+use crate::catalog::Inner;
+use crate::engine::{Stage, TenantView, create};
+use crate::entity::NewEntity;
+use crate::error::{Error, ErrorKind, Result};
+use crate::list::{Query, Stream};
+use crate::read::{Context, Read};
+use crate::reentry;
+use crate::snapshot::TenantSnapshot;
+use crate::transaction::Transaction;
+use crate::write::Write;
+use crate::{Entity, TypedId};
+
+/// A handle on one tenant for one actor, from [`Catalog::session`](crate::Catalog::session). Cheap to clone, usable from any thread.
+///
+/// Reads come through [`Read`], each on the newest state; writes through [`Write`], each a transaction of its own.
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) inner: Arc<Inner>,
+    tenant: Arc<str>,
+    actor: Arc<str>,
+    durability: Durability,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("tenant", &self.tenant).field("actor", &self.actor).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(inner: Arc<Inner>, tenant: Arc<str>, actor: Arc<str>) -> Self {
+        let durability = inner.durability;
+        Self { inner, tenant, actor, durability }
+    }
+
+    /// The same session with another durability of its writes.
+    ///
+    /// [`Durability::Deferred`] writes are atomic and visible at once, but a crash may lose them until the next durable write or
+    /// [`Catalog::sync`](crate::Catalog::sync); where the backend does not allow them they give `Unsupported`.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The actor whom writes are ascribed to.
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    /// One consistent state of the tenant for many reads, on any thread.
+    ///
+    /// # Errors
+    ///
+    /// `Io`, `Corrupt`, `Unavailable`.
+    pub fn snapshot(&self) -> Result<TenantSnapshot> {
+        let (snapshot, number) = self.inner.snapshot_of(&self.tenant)?;
+        Ok(TenantSnapshot::new(self.inner.clone(), snapshot.into(), self.tenant.clone(), number))
+    }
+
+    /// Iterates over what `query` selects, in its order, on one snapshot. Filters and sort are honoured; page and limit are not. Memory stays
+    /// bounded; costs as following cursors would.
+    ///
+    /// # Errors
+    ///
+    /// As [`Read::list`]; each item may be an error, after which the stream ends.
+    pub fn stream<E: Entity>(&self, query: &Query<E>) -> Result<Stream<E>> {
+        self.snapshot()?.stream(query)
+    }
+
+    /// Runs several reads and writes as one transaction: all of them happen, or none. The transaction reads its own writes, and no other write
+    /// comes between. An error of the closure drops everything; after an operation inside failed, the closure may go on without it.
+    ///
+    /// The closure **may run again** when the backend reports a conflict: it should have no effects but through the transaction. It runs
+    /// while every other writer waits.
+    ///
+    /// ```
+    /// # use shelfmark::{Catalog, NewDataAsset, NewDataStore, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// let (store, asset) = session.transact(|tx| {
+    ///     let store = tx.create(NewDataStore::new("warehouse", "postgres"))?;
+    ///     let asset = tx.create(NewDataAsset::new(store.id, "orders", "qix-df"))?;
+    ///     shelfmark::Result::Ok((store, asset))
+    /// })?;
+    /// assert_eq!(asset.data_store_info.id, store.id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The closure's own; those of any write.
+    pub fn transact<T, X: From<Error>>(
+        &self,
+        mut work: impl FnMut(&Transaction<'_>) -> std::result::Result<T, X>,
+    ) -> std::result::Result<T, X> {
+        let mut outcome = None;
+        let committed = self.inner.commit(self.durability, &mut |snapshot: &dyn Snapshot| {
+            let transaction = Transaction::new(self, snapshot);
+            match work(&transaction) {
+                Ok(value) => {
+                    outcome = Some(Ok(value));
+                    Ok(transaction.into_batch())
+                }
+                Err(error) => {
+                    outcome = Some(Err(error));
+                    Err(Error::new(ErrorKind::Internal, "the transaction's closure gave an error"))
+                }
+            }
+        });
+        match (outcome, committed) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (_, Err(error)) => Err(error.into()),
+            (None, Ok(())) => Err(Error::new(ErrorKind::Internal, "the backend committed without a plan").into()),
+        }
+    }
+
+    /// Creates as many entities as the iterator gives, in transactions of at most 10,000 entities or 16 MiB, so that a million of them never
+    /// sit in memory at once. Gives their ids in order.
+    ///
+    /// ```
+    /// # use shelfmark::{Batched, Catalog, NewDataStore, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// let stores = (0..25_000).map(|n| NewDataStore::new(format!("store_{n}"), "postgres"));
+    /// let mut chunks = 0;
+    /// let ids = session.create_batched(stores, Batched::new().on_progress(|_| chunks += 1))?;
+    /// assert_eq!((ids.len(), chunks), (25_000, 3));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::create`]. [`Error::bulk`] gives the position of the offending member and how many are stored: the chunks
+    /// before its own stay, nothing of its own chunk does.
+    pub fn create_batched<N: NewEntity>(
+        &self,
+        members: impl IntoIterator<Item = N>,
+        mut options: Batched<'_>,
+    ) -> Result<Vec<<N::Entity as Entity>::Id>> {
+        let mut ids = Vec::new();
+        let mut stored = 0;
+        for chunk in chunks(members, options.chunk_entities, options.chunk_bytes, |new| {
+            create::prepare::<N::Entity>(&self.inner, &self.actor, new)
+        }) {
+            let chunk = chunk.map_err(|(index, error)| error.at_bulk_index(index, stored))?;
+            let mut failed_at = 0;
+            let committed = self.inner.commit(self.durability, &mut |snapshot| {
+                let mut stage = Stage::new(&self.inner, snapshot, &self.tenant, &self.actor)?;
+                let mut parents = create::Parents::default();
+                for (position, prepared) in chunk.iter().enumerate() {
+                    failed_at = position as u64;
+                    create::create::<N::Entity>(&mut stage, prepared, &mut parents)?;
+                }
+                Ok(stage.batch)
+            });
+            committed.map_err(|error| error.at_bulk_index(stored + failed_at, stored))?;
+            stored += chunk.len() as u64;
+            ids.extend(chunk.iter().map(|prepared| <N::Entity as Entity>::Id::from_uuid(prepared.id)));
+            if let Some(report) = &mut options.on_progress {
+                report(&BulkProgress { stored });
+            }
+        }
+        Ok(ids)
+    }
+}
+
+impl Read for Session {
+    fn with_view<R>(&self, read: impl FnOnce(&TenantView<'_>) -> Result<R>) -> Result<R> {
+        let (snapshot, number) = self.inner.snapshot_of(&self.tenant)?;
+        read(&TenantView { snapshot: &*snapshot, name: &self.tenant, number })
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { inner: &self.inner, actor: &self.actor }
+    }
+}
+
+impl Write for Session {
+    fn run<T: Send + 'static>(
+        &self,
+        mut operation: impl FnMut(&mut Stage<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mut outcome = None;
+        self.inner.commit(self.durability, &mut |snapshot| {
+            let mut stage = Stage::new(&self.inner, snapshot, &self.tenant, &self.actor)?;
+            outcome = Some(operation(&mut stage)?);
+            Ok(stage.batch)
+        })?;
+        outcome.ok_or_else(|| Error::new(ErrorKind::Internal, "the backend committed without a plan"))
+    }
+
+    fn outside_of_writes<R>(&self, work: impl FnOnce() -> R) -> Result<R> {
+        let _entered = reentry::enter_write()?;
+        Ok(work())
+    }
+}

@@ -1,0 +1,268 @@
+//! Writing: the same calls on a session, each a transaction of its own, and inside a transaction.
+
+use crate::engine::change::{self, change};
+use crate::engine::create::{self, Parents};
+use crate::engine::delete::{self, Deleted};
+use crate::engine::Stage;
+use crate::entity::{Entity, NewEntity, TypedId};
+use crate::error::{Error, ErrorKind, Result};
+use crate::patch::Patch;
+use crate::read::Read;
+use crate::{EntityId, Expectation};
+
+/// How often an update with [`Expectation::Any`] starts again when others change the entity meanwhile.
+const UPDATE_ATTEMPTS: usize = 100;
+
+/// Writing to one tenant: on a [`Session`](crate::Session) each call is a transaction of its own, in a [`Transaction`](crate::Transaction) all
+/// are one. Sealed.
+///
+/// Every call is all or nothing. All can give `StorageFull`, `Io`, `ReadOnly`, `Corrupt`, `Unavailable`, `CommitUnknown`, and `ReentrantWrite` where a session is used
+/// inside a transaction; each names what else it can give. In bulk calls [`Error::bulk`] tells which member was refused.
+pub trait Write: Read {
+    /// The one way to a commit.
+    #[doc(hidden)]
+    fn run<T: Send + 'static>(
+        &self,
+        operation: impl FnMut(&mut Stage<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T>;
+
+    /// Runs a caller's closure where it may not enter a write.
+    #[doc(hidden)]
+    fn outside_of_writes<R>(&self, work: impl FnOnce() -> R) -> Result<R>;
+
+    /// Creates an entity: version 0, owned by the actor.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` with every violation, `NotFound` where the parent is not there, `NameTaken` where technical names are unique.
+    fn create<N: NewEntity>(&self, new: N) -> Result<N::Entity> {
+        let context = self.context();
+        let prepared = create::prepare::<N::Entity>(context.inner, context.actor, new)?;
+        self.run(move |stage| create::create_one(stage, &prepared, &mut Parents::default()))
+    }
+
+    /// Creates all of these entities or none, and gives their ids in order. They are held in memory, encoded, up to
+    /// [`Options::atomic_bulk_bytes`](crate::Options::atomic_bulk_bytes); for more see [`Session::create_batched`](crate::Session::create_batched).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::create`]; `TooLarge`.
+    fn create_all<N: NewEntity>(
+        &self,
+        members: impl IntoIterator<Item = N>,
+    ) -> Result<Vec<<N::Entity as Entity>::Id>> {
+        let context = self.context();
+        let limit = context.inner.atomic_bulk_bytes;
+        let mut held = 0_usize;
+        let mut all = Vec::new();
+        for (index, new) in members.into_iter().enumerate() {
+            let prepared = create::prepare::<N::Entity>(context.inner, context.actor, new)
+                .map_err(|error| error.at_bulk_index(index as u64, 0))?;
+            held = held.saturating_add(prepared.bytes());
+            if held > limit {
+                let message = format!(
+                    "an all-or-nothing creation holds at most {limit} bytes: split it, use the batched mode, or raise the limit"
+                );
+                return Err(Error::new(ErrorKind::TooLarge, message).at_bulk_index(index as u64, 0));
+            }
+            all.push(prepared);
+        }
+        self.run(move |stage| {
+            let mut parents = Parents::default();
+            all.iter()
+                .enumerate()
+                .map(|(index, prepared)| {
+                    create::create::<N::Entity>(stage, prepared, &mut parents)
+                        .map(|_| <N::Entity as Entity>::Id::from_uuid(prepared.id))
+                        .map_err(|error| error.at_bulk_index(index as u64, 0))
+                })
+                .collect()
+        })
+    }
+
+    /// Replaces every settable field: one that `new` leaves out is cleared, except the owner, which is kept. What changes nothing keeps version and times.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `VersionConflict`, `Invalid` with every violation (another parent is one), `NameTaken`.
+    fn replace<I: TypedId>(
+        &self,
+        id: I,
+        expectation: impl Into<Expectation>,
+        new: <I::Entity as Entity>::New,
+    ) -> Result<I::Entity> {
+        let expectation = expectation.into();
+        self.run(move |stage| change::<I::Entity>(stage, id, expectation, |_, _| Ok(new.clone())))
+    }
+
+    /// Replaces all of these entities or none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::replace`].
+    fn replace_all<I: TypedId>(
+        &self,
+        members: impl IntoIterator<Item = (I, Expectation, <I::Entity as Entity>::New)>,
+    ) -> Result<Vec<I::Entity>> {
+        let members: Vec<_> = members.into_iter().collect();
+        self.run(move |stage| {
+            each(&members, |(id, expectation, new)| {
+                change::<I::Entity>(stage, *id, *expectation, |_, _| Ok(new.clone()))
+            })
+        })
+    }
+
+    /// Applies a JSON Patch (RFC 6902) to the entity's JSON as the REST API shows it. Members that the catalog sets keep their value, the rest applies.
+    ///
+    /// ```
+    /// # use shelfmark::{Catalog, Expectation, NewDataStore, Patch, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// # let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// let patch = Patch::from_json(br#"[{"op": "add", "path": "/tags/-", "value": "gold"}]"#)?;
+    /// let store = session.patch(store.id, Expectation::Any, &patch)?;
+    /// assert_eq!((store.version, store.tags), (1, vec!["gold".to_owned()]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `VersionConflict`, `PatchTestFailed`, `Invalid` (an unknown path, a broken bound of [`Patch`], a result that breaks a rule), `NameTaken`.
+    fn patch<I: TypedId>(
+        &self,
+        id: I,
+        expectation: impl Into<Expectation>,
+        patch: &Patch,
+    ) -> Result<I::Entity> {
+        let (expectation, patch) = (expectation.into(), patch.clone());
+        self.run(move |stage| patch_one(stage, id, expectation, &patch))
+    }
+
+    /// Patches all of these entities or none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::patch`].
+    fn patch_all<I: TypedId>(
+        &self,
+        members: impl IntoIterator<Item = (I, Expectation, Patch)>,
+    ) -> Result<Vec<I::Entity>> {
+        let members: Vec<_> = members.into_iter().collect();
+        self.run(move |stage| {
+            each(&members, |(id, expectation, patch)| patch_one(stage, *id, *expectation, patch))
+        })
+    }
+
+    /// Reads the entity, lets `f` change a copy of its settable fields, and replaces it, provided that nobody changed it meanwhile. With
+    /// [`Expectation::Any`] it starts again if somebody did, so `f` may run several times. `f` runs on this thread, outside of any lock; it may not enter a write.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::replace`]; `Contended` after 100 attempts.
+    fn update<I: TypedId>(
+        &self,
+        id: I,
+        expectation: impl Into<Expectation>,
+        mut f: impl FnMut(&mut <I::Entity as Entity>::New),
+    ) -> Result<I::Entity> {
+        let expectation = expectation.into();
+        for _ in 0..UPDATE_ATTEMPTS {
+            let state = self
+                .with_view(|view| view.state::<I::Entity>(id.uuid(), true))?
+                .ok_or_else(|| Error::not_found(vec![id.into()]))?;
+            let (mut fields, version) = change::fields_for_update(state);
+            expectation.check(id.into(), version)?;
+            self.outside_of_writes(|| f(&mut fields))?;
+            match self.replace(id, Expectation::Exactly(version), fields) {
+                Err(error)
+                    if expectation == Expectation::Any && error.kind() == ErrorKind::VersionConflict => {}
+                outcome => return outcome,
+            }
+        }
+        let message = format!("{} was changed by others {UPDATE_ATTEMPTS} times: try again later", id.into());
+        Err(Error::new(ErrorKind::Contended, message))
+    }
+
+    /// Lets `f` change a copy of each entity, and replaces all or none. As [`Write::update`], for one transaction.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::update`].
+    fn update_all<I: TypedId>(
+        &self,
+        members: impl IntoIterator<Item = (I, Expectation)>,
+        mut f: impl FnMut(I, &mut <I::Entity as Entity>::New),
+    ) -> Result<Vec<I::Entity>> {
+        let members: Vec<(I, Expectation)> = members.into_iter().collect();
+        let any = members.iter().any(|(_, expectation)| *expectation == Expectation::Any);
+        for _ in 0..UPDATE_ATTEMPTS {
+            let read = |&(id, expectation): &(I, Expectation)| {
+                let state = self
+                    .with_view(|view| view.state::<I::Entity>(id.uuid(), true))?
+                    .ok_or_else(|| Error::not_found(vec![id.into()]))?;
+                let (mut fields, version) = change::fields_for_update(state);
+                expectation.check(id.into(), version)?;
+                self.outside_of_writes(|| f(id, &mut fields))?;
+                Ok((id, Expectation::Exactly(version), fields))
+            };
+            let changed = each(&members, read)?;
+            match self.replace_all(changed) {
+                Err(error) if any && error.kind() == ErrorKind::VersionConflict => {}
+                outcome => return outcome,
+            }
+        }
+        let message = format!("the members were changed by others {UPDATE_ATTEMPTS} times: try again later");
+        Err(Error::new(ErrorKind::Contended, message))
+    }
+
+    /// Deletes one entity: a store only while it has no asset, an asset together with its sets.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `VersionConflict`, `NotEmpty`.
+    fn delete<I: TypedId>(&self, id: I, expectation: impl Into<Expectation>) -> Result<Deleted> {
+        self.delete_all([(id, expectation.into())])
+    }
+
+    /// Deletes all of these entities or none, as [`Write::delete`] would; an id named twice counts once.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` naming every id that is not there, `VersionConflict`, `NotEmpty` naming every store that has assets.
+    fn delete_all<I: TypedId>(&self, members: impl IntoIterator<Item = (I, Expectation)>) -> Result<Deleted> {
+        let members: Vec<(EntityId, Expectation)> =
+            members.into_iter().map(|(id, expectation)| (id.into(), expectation)).collect();
+        self.run(move |stage| delete::delete(stage, &members))
+    }
+
+    /// Deletes every entity that the selection holds, or none. O(what goes).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where the selection names a parent that is not there; `NotEmpty` for stores that have assets.
+    fn delete_selected<E: Entity>(&self, selection: impl Into<E::Selection>) -> Result<Deleted> {
+        let selection = selection.into();
+        self.run(move |stage| delete::delete_selected::<E>(stage, &selection))
+    }
+}
+
+fn patch_one<I: TypedId>(
+    stage: &mut Stage<'_>,
+    id: I,
+    expectation: Expectation,
+    patch: &Patch,
+) -> Result<I::Entity> {
+    change::<I::Entity>(stage, id, expectation, |stage, old| {
+        change::patched::<I::Entity>(stage, id.uuid(), old, patch)
+    })
+}
+
+/// What `work` makes of each member; the first error names its member.
+fn each<M, T>(members: &[M], mut work: impl FnMut(&M) -> Result<T>) -> Result<Vec<T>> {
+    members
+        .iter()
+        .enumerate()
+        .map(|(index, member)| work(member).map_err(|error| error.at_bulk_index(index as u64, 0)))
+        .collect()
+}
