@@ -134,27 +134,27 @@ impl Failure {
 /// Why a pointer leads nowhere.
 #[derive(Debug)]
 pub(super) enum Miss {
-    NoMember(String),
-    NoElement(String, usize),
-    NoContainer(String),
-    NoIndex(String),
+    Member(String),
+    Element(String, usize),
+    Container(String),
+    Index(String),
 }
 
 impl fmt::Display for Miss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Miss::NoMember(token) => write!(f, "there is no member {}", excerpt(token)),
-            Miss::NoElement(token, len) => {
+            Miss::Member(token) => write!(f, "there is no member {}", excerpt(token)),
+            Miss::Element(token, len) => {
                 write!(f, "there is no element {} in a list of {len}", excerpt(token))
             }
-            Miss::NoContainer(token) => {
+            Miss::Container(token) => {
                 write!(
                     f,
                     "there is no {}: what should hold it is neither object nor list",
                     excerpt(token)
                 )
             }
-            Miss::NoIndex(token) => {
+            Miss::Index(token) => {
                 write!(
                     f,
                     "{} is no list index: digits without leading zeros, or \"-\"",
@@ -207,7 +207,7 @@ impl Position {
         } else if digits && (token == "0" || !token.starts_with('0')) {
             Ok(Position::At(token.parse().unwrap_or(usize::MAX)))
         } else {
-            Err(Miss::NoIndex(token.to_owned()))
+            Err(Miss::Index(token.to_owned()))
         }
     }
 }
@@ -219,13 +219,13 @@ fn locate<'d>(document: &'d Value, pointer: &Pointer) -> Result<&'d Value, Miss>
         match value {
             Value::Object(members) => members
                 .get(token.as_ref())
-                .ok_or_else(|| Miss::NoMember(token.into_owned())),
+                .ok_or_else(|| Miss::Member(token.into_owned())),
             Value::Array(items) => match Position::of(&token)? {
                 Position::At(index) => items.get(index),
                 Position::End => None,
             }
-            .ok_or_else(|| Miss::NoElement(token.into_owned(), items.len())),
-            _ => Err(Miss::NoContainer(token.into_owned())),
+            .ok_or_else(|| Miss::Element(token.into_owned(), items.len())),
+            _ => Err(Miss::Container(token.into_owned())),
         }
     })
 }
@@ -234,7 +234,7 @@ fn locate<'d>(document: &'d Value, pointer: &Pointer) -> Result<&'d Value, Miss>
 fn split(pointer: &Pointer) -> Result<(&Pointer, String), Miss> {
     match pointer.split_back() {
         Some((parent, last)) => Ok((parent, last.decoded().into_owned())),
-        None => Err(Miss::NoMember(String::new())),
+        None => Err(Miss::Member(String::new())),
     }
 }
 
@@ -321,7 +321,7 @@ impl Target {
             }
             PatchOperation::Test(operation) => match locate(&self.document, &operation.path) {
                 Ok(value) if equal(value, &operation.value, &mut self.nodes)? => Ok(()),
-                Err(miss @ Miss::NoIndex(_)) => Err(Failure::Path(miss)),
+                Err(miss @ Miss::Index(_)) => Err(Failure::Path(miss)),
                 Ok(_) | Err(_) => Err(Failure::Test),
             },
         }
@@ -358,13 +358,13 @@ impl Target {
                 },
             }),
             Value::Array(items) => match Position::of(&last)? {
-                Position::At(index) if index > items.len() => Err(Miss::NoElement(last, items.len())),
+                Position::At(index) if index > items.len() => Err(Miss::Element(last, items.len())),
                 Position::At(_) | Position::End => Ok(Place {
                     overhead: comma(items.len()),
                     replaced: 0,
                 }),
             },
-            _ => Err(Miss::NoContainer(last)),
+            _ => Err(Miss::Container(last)),
         }
     }
 
@@ -384,7 +384,7 @@ impl Target {
                 items.insert(index, value);
                 self.charge_siblings(siblings)?;
             }
-            _ => return Err(Failure::Path(Miss::NoContainer(last))),
+            _ => return Err(Failure::Path(Miss::Container(last))),
         }
         Ok(())
     }
@@ -397,7 +397,7 @@ impl Target {
             Some(Value::Object(members)) => {
                 let siblings = members.len();
                 let Some(value) = members.shift_remove(&last) else {
-                    return Err(Miss::NoMember(last));
+                    return Err(Miss::Member(last));
                 };
                 Ok(Taken {
                     value,
@@ -415,9 +415,9 @@ impl Target {
                         siblings,
                     })
                 }
-                Position::At(_) | Position::End => Err(Miss::NoElement(last, items.len())),
+                Position::At(_) | Position::End => Err(Miss::Element(last, items.len())),
             },
-            _ => Err(Miss::NoContainer(last)),
+            _ => Err(Miss::Container(last)),
         }
     }
 }

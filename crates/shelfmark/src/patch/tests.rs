@@ -721,6 +721,15 @@ fn the_size_is_bounded_to_the_byte() {
 }
 
 #[test]
+fn every_character_counts_as_it_is_written() {
+    for character in ('\0'..='\u{ff}').chain(['\u{7ff}', '\u{2028}', '\u{ffff}', '😀']) {
+        let document = json!({character.to_string(): character.to_string()});
+        let size = Target::new(document.clone()).unwrap().bytes;
+        assert_eq!(size, bytes(&document), "{character:?}");
+    }
+}
+
+#[test]
 fn what_is_copied_and_compared_is_bounded() {
     // A list and its elements.
     let list = Value::Array(vec![json!(1); 9_999]);
