@@ -130,16 +130,17 @@ impl Faults {
     /// Counts one call at `point`, and fails it when a fault is due.
     fn pass(&self, point: Point) -> Result<()> {
         let mut state = lock(&self.0.state);
-        let mut due = None;
+        let mut due: Option<Fault> = None;
         state.armed.retain_mut(|fault| {
-            if fault.point != point {
+            // One that is due together with an earlier one strikes at the call after.
+            if fault.point != point || (fault.nth == 1 && due.is_some()) {
                 return true;
             }
             fault.nth -= 1;
             if fault.nth > 0 {
                 return true;
             }
-            due = due.or(Some(*fault));
+            due = Some(*fault);
             false
         });
         let Some(fault) = due else { return Ok(()) };

@@ -17,7 +17,7 @@ fn row(key: &[u8], value: &[u8]) -> Row {
 pub(super) fn the_last_write_of_a_key_counts(make: Make<'_>) {
     let backend = make();
     write(&*backend, |batch| {
-        put_all(batch, Keyspace::Set, &[b"a", b"b", b"c"])
+        put_all(batch, Keyspace::Set, &[b"a", b"b", b"c"]);
     });
     write(&*backend, |batch| {
         batch.put(Keyspace::Set, b"a".to_vec(), b"1".to_vec());
@@ -41,7 +41,7 @@ pub(super) fn the_last_write_of_a_key_counts(make: Make<'_>) {
 pub(super) fn a_range_delete_takes_what_was_and_leaves_what_comes(make: Make<'_>) {
     let backend = make();
     write(&*backend, |batch| {
-        put_all(batch, Keyspace::Set, &[b"a", b"p1", b"p2", b"p3", b"q"])
+        put_all(batch, Keyspace::Set, &[b"a", b"p1", b"p2", b"p3", b"q"]);
     });
     write(&*backend, |batch| {
         batch.put(Keyspace::Set, b"p4".to_vec(), b"dropped".to_vec());
@@ -170,7 +170,7 @@ pub(super) fn an_empty_batch_changes_nothing(make: Make<'_>) {
     write(&*backend, |_| {});
     write(&*backend, |batch| batch.delete(Keyspace::Set, b"absent".to_vec()));
     write(&*backend, |batch| {
-        batch.delete_range(Keyspace::Store, KeyRange::all())
+        batch.delete_range(Keyspace::Store, KeyRange::all());
     });
     assert_eq!(
         all(&*snapshot(&*backend), Keyspace::Set),
@@ -216,6 +216,43 @@ pub(super) fn the_plan_sees_the_latest_commit(make: Make<'_>) {
         );
         let rows = all(&*snapshot(&*backend), Keyspace::Meta).len() as u64;
         assert_eq!(rows, round + 1, "a snapshot taken after a commit sees it");
+    }
+}
+
+pub(super) fn only_the_last_plan_of_a_commit_counts(make: Make<'_>) {
+    let backend = make();
+    for round in 0..12u8 {
+        let mut calls = 0u8;
+        let done = backend.commit(options(Durability::Immediate), &mut |view| {
+            assert_eq!(
+                all(view, Keyspace::Set).len(),
+                usize::from(round),
+                "rows that a repeated plan sees"
+            );
+            calls += 1;
+            let mut batch = WriteBatch::new();
+            batch.put(Keyspace::Set, vec![round, calls], vec![calls]);
+            batch.count(Keyspace::Set, vec![round], 1);
+            Ok(batch)
+        });
+        must(done, "a commit");
+        let view = snapshot(&*backend);
+        let rows = scan(
+            &*view,
+            Keyspace::Set,
+            &KeyRange::prefix(&[round]),
+            Direction::Forward,
+        );
+        assert_eq!(
+            rows,
+            [row(&[round, calls], &[calls])],
+            "the batch of the last of {calls} plans is committed"
+        );
+        assert_eq!(
+            count(&*view, Keyspace::Set, &[&[round]]),
+            1,
+            "the count after {calls} plans"
+        );
     }
 }
 

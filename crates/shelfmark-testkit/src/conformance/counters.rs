@@ -85,7 +85,7 @@ pub(super) fn counts_go_to_zero_and_back(make: Make<'_>) {
         write(&*backend, |batch| add(batch, Keyspace::SetByAsset, FIRST, 0..4));
         assert_count(&*backend, &[FIRST], 4, &format!("after adding, round {round}"));
         write(&*backend, |batch| {
-            remove(batch, Keyspace::SetByAsset, FIRST, 0..3)
+            remove(batch, Keyspace::SetByAsset, FIRST, 0..3);
         });
         assert_count(
             &*backend,
@@ -94,7 +94,7 @@ pub(super) fn counts_go_to_zero_and_back(make: Make<'_>) {
             &format!("after removing all but one, round {round}"),
         );
         write(&*backend, |batch| {
-            remove(batch, Keyspace::SetByAsset, FIRST, 3..4)
+            remove(batch, Keyspace::SetByAsset, FIRST, 3..4);
         });
         assert_count(
             &*backend,

@@ -53,18 +53,18 @@ pub(super) fn a_held_snapshot_does_not_change(make: Make<'_>) {
     write(&*backend, |batch| put_all(batch, Keyspace::Set, &[b"d"]));
     unchanged("a put");
     write(&*backend, |batch| {
-        batch.put(Keyspace::Set, b"a".to_vec(), b"other".to_vec())
+        batch.put(Keyspace::Set, b"a".to_vec(), b"other".to_vec());
     });
     unchanged("a replacement");
     write(&*backend, |batch| batch.delete(Keyspace::Set, b"b".to_vec()));
     unchanged("a delete");
     write(&*backend, |batch| {
-        batch.delete_range(Keyspace::Set, KeyRange::all())
+        batch.delete_range(Keyspace::Set, KeyRange::all());
     });
     unchanged("a range delete");
     for number in 0..200u32 {
         write(&*backend, |batch| {
-            put_all(batch, Keyspace::Asset, &[&number.to_be_bytes()])
+            put_all(batch, Keyspace::Asset, &[&number.to_be_bytes()]);
         });
     }
     unchanged("many commits");
@@ -89,7 +89,7 @@ pub(super) fn a_snapshot_outlives_its_frame_and_crosses_threads(make: Make<'_>) 
         Arc::from(snapshot(&*handle))
     };
     write(&*backend, |batch| {
-        batch.delete_range(Keyspace::Set, KeyRange::all())
+        batch.delete_range(Keyspace::Set, KeyRange::all());
     });
     let readers: Vec<_> = (0..4)
         .map(|_| {

@@ -27,13 +27,15 @@ type Row = (Vec<u8>, Vec<u8>);
 const MAX_KEY: usize = 1 << 10;
 const MAX_VALUE: usize = 1 << 20;
 
+type Check = fn(Make<'_>);
+
 macro_rules! checks {
     ($($check:path,)+) => {
-        &[$((stringify!($check), $check as fn(Make<'_>)),)+]
+        &[$((stringify!($check), $check as Check),)+]
     };
 }
 
-const CHECKS: &[(&str, fn(Make<'_>))] = checks![
+const CHECKS: &[(&str, Check)] = checks![
     reads::an_empty_backend_has_no_rows,
     reads::get_shows_the_value_once,
     reads::get_many_shows_each_position,
@@ -48,6 +50,7 @@ const CHECKS: &[(&str, fn(Make<'_>))] = checks![
     commits::absorbed_batches_come_later,
     commits::an_empty_batch_changes_nothing,
     commits::the_plan_sees_the_latest_commit,
+    commits::only_the_last_plan_of_a_commit_counts,
     commits::an_error_of_the_plan_leaves_no_trace,
     commits::a_panic_of_the_plan_leaves_no_trace,
     commits::a_large_batch_is_whole,

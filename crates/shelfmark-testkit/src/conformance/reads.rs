@@ -98,7 +98,7 @@ pub(super) fn get_many_shows_each_position(make: Make<'_>) {
     let many = |keys: &[&[u8]]| {
         let mut shown = Vec::new();
         let done = view.get_many(Keyspace::Asset, keys, &mut |position, value| {
-            shown.push((position, value.to_vec()))
+            shown.push((position, value.to_vec()));
         });
         must(done, "get_many");
         shown.sort();
@@ -241,10 +241,27 @@ pub(super) fn keyspaces_are_apart(make: Make<'_>) {
             "{} has its own rows only",
             space.name()
         );
+        let found = get(&*view, space, b"same");
+        assert_eq!(
+            found.as_deref(),
+            Some(space.name().as_bytes()),
+            "get in {}",
+            space.name()
+        );
+        for &other in Keyspace::ALL.iter().filter(|other| **other != space) {
+            let found = get(&*view, space, &[b"own ", other.name().as_bytes()].concat());
+            assert_eq!(
+                found,
+                None,
+                "get in {} of a key of {}",
+                space.name(),
+                other.name()
+            );
+        }
     }
     drop(view);
     write(&*backend, |batch| {
-        batch.delete_range(Keyspace::Asset, KeyRange::all())
+        batch.delete_range(Keyspace::Asset, KeyRange::all());
     });
     let view = snapshot(&*backend);
     for &space in Keyspace::ALL.iter().filter(|space| **space != Keyspace::Counter) {
@@ -295,7 +312,7 @@ pub(super) fn large_keys_and_values_are_whole(make: Make<'_>) {
     drop(view);
     let (key, _) = &rows[rows.len() - 1];
     write(&*backend, |batch| {
-        batch.put(Keyspace::SetSchema, key.clone(), b"small".to_vec())
+        batch.put(Keyspace::SetSchema, key.clone(), b"small".to_vec());
     });
     let found = get(&*snapshot(&*backend), Keyspace::SetSchema, key);
     assert!(

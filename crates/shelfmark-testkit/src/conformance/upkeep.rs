@@ -70,7 +70,7 @@ pub(super) fn compaction_is_busy_while_a_snapshot_is_open(make: Make<'_>) {
         }
     });
     write(&*backend, |batch| {
-        batch.delete_range(Keyspace::Asset, KeyRange::all())
+        batch.delete_range(Keyspace::Asset, KeyRange::all());
     });
     let held = snapshot(&*backend);
     let error = must_fail(

@@ -48,6 +48,15 @@ fn the_nth_call_fails_and_only_that() {
     assert_eq!(calls, [true, true, true, true, false, true, true, true]);
     assert_eq!(faults.struck(), 2);
 
+    faults.arm(Fault::snapshot(ErrorKind::Io).nth(2));
+    faults.arm(Fault::snapshot(ErrorKind::Busy).nth(2));
+    let outcomes = [(); 4].map(|()| backend.snapshot().err().map(|error| error.kind()));
+    assert_eq!(
+        outcomes,
+        [None, Some(ErrorKind::Io), Some(ErrorKind::Busy), None],
+        "one after the other"
+    );
+
     faults.arm(Fault::snapshot(ErrorKind::Io));
     faults.disarm();
     assert!(backend.snapshot().is_ok());
