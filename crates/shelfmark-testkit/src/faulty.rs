@@ -22,7 +22,7 @@ enum Point {
     Sync,
 }
 
-/// One failure to come: what fails, how, and the how manieth time. Strikes once.
+/// One failure to come: what fails, how, and at which call. Strikes once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a fault does nothing until it is armed"]
 pub struct Fault {

@@ -74,8 +74,8 @@ const CHECKS: &[(&str, Check)] = checks![
     model::random_commits_agree_with_a_map,
 ];
 
-/// Runs the whole suite. `make` gives an empty, writable backend that nothing else uses, a new one at each call; the suite asks for a
-/// few hundred.
+/// Runs the whole suite. `make` gives an empty, writable backend that nothing else uses, a new one at each call; the suite asks for
+/// about a hundred.
 ///
 /// The seed of the random commits can be set by the environment variable `SHELFMARK_CONFORMANCE_SEED`.
 ///
