@@ -1,0 +1,322 @@
+//! Lookups and scans.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use shelfmark::backend::{Direction, KeyRange, Keyspace};
+
+use super::{
+    MAX_KEY, MAX_VALUE, Make, Row, all, count, get, must, put_all, rows_of, scan, snapshot, value_of, write,
+};
+
+/// In order: keys that sort otherwise as text, as signed bytes, or when a 0x00 ends them.
+const KEYS: &[&[u8]] = &[
+    b"",
+    b"\x00",
+    b"\x00\x00",
+    b"\x00\x01",
+    b"\x00\xFF",
+    b"\x01",
+    b"A",
+    b"a",
+    b"a\x00",
+    b"a\x00b",
+    b"aB",
+    b"ab",
+    b"b",
+    b"\x7F",
+    b"\x7F\xFF",
+    b"\x80",
+    b"\xC3\xA9",
+    b"\xFE\xFF",
+    b"\xFF",
+    b"\xFF\x00",
+    b"\xFF\xFF",
+    b"\xFF\xFF\x01",
+];
+
+pub(super) fn an_empty_backend_has_no_rows(make: Make<'_>) {
+    let backend = make();
+    let view = snapshot(&*backend);
+    for &space in Keyspace::ALL {
+        assert_eq!(
+            all(&*view, space),
+            [],
+            "a new backend has no rows in {}",
+            space.name()
+        );
+        assert_eq!(
+            get(&*view, space, b"a"),
+            None,
+            "a new backend has no value in {}",
+            space.name()
+        );
+        assert_eq!(
+            count(&*view, space, &[b"a"]),
+            0,
+            "a new backend counts nothing in {}",
+            space.name()
+        );
+    }
+}
+
+pub(super) fn get_shows_the_value_once(make: Make<'_>) {
+    let backend = make();
+    write(&*backend, |batch| {
+        put_all(batch, Keyspace::Set, KEYS);
+        batch.put(Keyspace::Set, b"empty".to_vec(), Vec::new());
+    });
+    let view = snapshot(&*backend);
+    for key in KEYS {
+        assert_eq!(
+            get(&*view, Keyspace::Set, key),
+            Some(value_of(key)),
+            "get of {key:x?}"
+        );
+    }
+    assert_eq!(
+        get(&*view, Keyspace::Set, b"empty"),
+        Some(Vec::new()),
+        "get of an empty value"
+    );
+    for absent in [&b"\x02"[..], b"ab\x00", b"aa", b"\xFF\xFF\xFF", b"\xFF\xFE"] {
+        assert_eq!(
+            get(&*view, Keyspace::Set, absent),
+            None,
+            "get of the absent key {absent:x?}"
+        );
+    }
+}
+
+pub(super) fn get_many_shows_each_position(make: Make<'_>) {
+    let backend = make();
+    write(&*backend, |batch| {
+        put_all(batch, Keyspace::Asset, KEYS);
+        batch.put(Keyspace::Asset, b"empty".to_vec(), Vec::new());
+    });
+    let view = snapshot(&*backend);
+    let many = |keys: &[&[u8]]| {
+        let mut shown = Vec::new();
+        let done = view.get_many(Keyspace::Asset, keys, &mut |position, value| {
+            shown.push((position, value.to_vec()));
+        });
+        must(done, "get_many");
+        shown.sort();
+        shown
+    };
+    assert_eq!(many(&[]), [], "get_many of no keys");
+    assert_eq!(many(&[b"absent", b"\x02"]), [], "get_many of absent keys");
+    // Out of order, with absent keys between, and one key asked for twice.
+    let asked: &[&[u8]] = &[
+        b"\xFF\xFF",
+        b"absent",
+        b"empty",
+        b"\x00",
+        b"a",
+        b"\xFF\xFF\xFF",
+        b"\x00",
+        b"",
+    ];
+    let expected = [
+        (0, value_of(b"\xFF\xFF")),
+        (2, Vec::new()),
+        (3, value_of(b"\x00")),
+        (4, value_of(b"a")),
+        (6, value_of(b"\x00")),
+        (7, value_of(b"")),
+    ];
+    assert_eq!(
+        many(asked),
+        expected,
+        "get_many shows each key that is there, at its position"
+    );
+    let everything: Vec<(usize, Vec<u8>)> = KEYS.iter().map(|key| value_of(key)).enumerate().collect();
+    assert_eq!(many(KEYS), everything, "get_many of all keys");
+}
+
+pub(super) fn scan_is_bytewise_both_ways_over_every_range(make: Make<'_>) {
+    let backend = make();
+    let mut shuffled = KEYS.to_vec();
+    shuffled.sort_by_key(|key| key.iter().rev().copied().collect::<Vec<u8>>());
+    for third in shuffled.chunks(KEYS.len().div_ceil(3)) {
+        write(&*backend, |batch| put_all(batch, Keyspace::Set, third));
+    }
+    let view = snapshot(&*backend);
+    assert_eq!(
+        all(&*view, Keyspace::Set),
+        rows_of(KEYS),
+        "keys are in the order of their unsigned bytes"
+    );
+
+    // Ends at keys, between keys, and at the end of the keyspace; starts behind ends among them.
+    let between: &[&[u8]] = &[b"\x00\x00\x00", b"\x02", b"aa", b"\x81", b"\xFF\xFF\xFF"];
+    let ends: Vec<&[u8]> = KEYS.iter().chain(between).copied().collect();
+    for start in &ends {
+        for end in ends.iter().map(|end| Some(end.to_vec())).chain([None]) {
+            let range = KeyRange::new(start.to_vec(), end);
+            let mut expected: Vec<Row> = rows_of(KEYS)
+                .into_iter()
+                .filter(|(key, _)| range.contains(key))
+                .collect();
+            let forward = scan(&*view, Keyspace::Set, &range, Direction::Forward);
+            assert_eq!(forward, expected, "forward scan of {range:x?}");
+            expected.reverse();
+            let reverse = scan(&*view, Keyspace::Set, &range, Direction::Reverse);
+            assert_eq!(reverse, expected, "reverse scan of {range:x?}");
+        }
+    }
+}
+
+pub(super) fn scan_of_a_prefix_ends_with_it(make: Make<'_>) {
+    let backend = make();
+    write(&*backend, |batch| put_all(batch, Keyspace::SetByName, KEYS));
+    let view = snapshot(&*backend);
+    for prefix in KEYS {
+        let mut expected = rows_of(KEYS);
+        expected.retain(|(key, _)| key.starts_with(prefix));
+        let range = KeyRange::prefix(prefix);
+        let forward = scan(&*view, Keyspace::SetByName, &range, Direction::Forward);
+        assert_eq!(forward, expected, "forward scan of the prefix {prefix:x?}");
+        expected.reverse();
+        let reverse = scan(&*view, Keyspace::SetByName, &range, Direction::Reverse);
+        assert_eq!(reverse, expected, "reverse scan of the prefix {prefix:x?}");
+    }
+}
+
+pub(super) fn scan_stops_when_told(make: Make<'_>) {
+    let backend = make();
+    let keys: BTreeMap<Vec<u8>, Vec<u8>> = (0..500u16)
+        .map(|number| (number.to_be_bytes().to_vec(), vec![7; 100]))
+        .collect();
+    write(&*backend, |batch| {
+        for (key, value) in &keys {
+            batch.put(Keyspace::Store, key.clone(), value.clone());
+        }
+    });
+    let view = snapshot(&*backend);
+    for direction in [Direction::Forward, Direction::Reverse] {
+        for wanted in [1, 2, 3, 64, 100, 128, 255, 499, 500] {
+            let mut shown: Vec<Vec<u8>> = Vec::new();
+            let done = view.scan(Keyspace::Store, &KeyRange::all(), direction, &mut |key, _| {
+                shown.push(key.to_vec());
+                if shown.len() == wanted {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            must(done, "a scan that breaks");
+            let expected: Vec<Vec<u8>> = match direction {
+                Direction::Forward => keys.keys().take(wanted).cloned().collect(),
+                Direction::Reverse => keys.keys().rev().take(wanted).cloned().collect(),
+            };
+            assert_eq!(
+                shown, expected,
+                "a {direction:?} scan that breaks after {wanted} rows"
+            );
+        }
+    }
+}
+
+pub(super) fn keyspaces_are_apart(make: Make<'_>) {
+    let backend = make();
+    write(&*backend, |batch| {
+        for &space in Keyspace::ALL {
+            // The counter keyspace belongs to the backend and its deltas.
+            if space != Keyspace::Counter {
+                batch.put(space, b"same".to_vec(), space.name().into());
+                batch.put(space, [b"own ", space.name().as_bytes()].concat(), Vec::new());
+            }
+        }
+    });
+    let view = snapshot(&*backend);
+    for &space in Keyspace::ALL.iter().filter(|space| **space != Keyspace::Counter) {
+        let expected = [
+            ([b"own ", space.name().as_bytes()].concat(), Vec::new()),
+            (b"same".to_vec(), space.name().as_bytes().to_vec()),
+        ];
+        assert_eq!(
+            all(&*view, space),
+            expected,
+            "{} has its own rows only",
+            space.name()
+        );
+        let found = get(&*view, space, b"same");
+        assert_eq!(
+            found.as_deref(),
+            Some(space.name().as_bytes()),
+            "get in {}",
+            space.name()
+        );
+        for &other in Keyspace::ALL.iter().filter(|other| **other != space) {
+            let found = get(&*view, space, &[b"own ", other.name().as_bytes()].concat());
+            assert_eq!(
+                found,
+                None,
+                "get in {} of a key of {}",
+                space.name(),
+                other.name()
+            );
+        }
+    }
+    drop(view);
+    write(&*backend, |batch| {
+        batch.delete_range(Keyspace::Asset, KeyRange::all());
+    });
+    let view = snapshot(&*backend);
+    for &space in Keyspace::ALL.iter().filter(|space| **space != Keyspace::Counter) {
+        let expected = if space == Keyspace::Asset { 0 } else { 2 };
+        let rows = all(&*view, space).len();
+        assert_eq!(rows, expected, "rows of {} after asset was cleared", space.name());
+    }
+}
+
+pub(super) fn large_keys_and_values_are_whole(make: Make<'_>) {
+    let backend = make();
+    let rows: Vec<Row> = [1, 255, 256, 1023, MAX_KEY]
+        .into_iter()
+        .zip([0, 4095, 4096, 65_537, MAX_VALUE])
+        .enumerate()
+        .map(|(number, (key, value))| {
+            let mut key = vec![0xFF; key];
+            key[0] = number as u8;
+            (key, (0..value).map(|at| (at % 251) as u8).collect())
+        })
+        .collect();
+    write(&*backend, |batch| {
+        for (key, value) in &rows {
+            batch.put(Keyspace::SetSchema, key.clone(), value.clone());
+        }
+    });
+    let view = snapshot(&*backend);
+    // No assert_eq: a message of megabytes helps nobody.
+    assert!(
+        all(&*view, Keyspace::SetSchema) == rows,
+        "a scan shows large keys and values as they were put"
+    );
+    let keys: Vec<&[u8]> = rows.iter().map(|(key, _)| key.as_slice()).collect();
+    let mut same = 0;
+    let done = view.get_many(Keyspace::SetSchema, &keys, &mut |position, value| {
+        same += usize::from(rows[position].1 == value);
+    });
+    must(done, "get_many of large values");
+    assert_eq!(same, rows.len(), "get_many shows large values as they were put");
+    for (key, value) in &rows {
+        let found = get(&*view, Keyspace::SetSchema, key);
+        assert!(
+            found.as_ref() == Some(value),
+            "get of a value of {} bytes",
+            value.len()
+        );
+    }
+    drop(view);
+    let (key, _) = &rows[rows.len() - 1];
+    write(&*backend, |batch| {
+        batch.put(Keyspace::SetSchema, key.clone(), b"small".to_vec());
+    });
+    let found = get(&*snapshot(&*backend), Keyspace::SetSchema, key);
+    assert!(
+        found.as_deref() == Some(b"small"),
+        "a small value replaces a large one"
+    );
+}
