@@ -90,6 +90,21 @@ pub(crate) fn children_counter(parent: Parent, kind: EntityKind) -> (Keyspace, V
     (IndexOrder::Creation.keyspace(kind), keys::parent(parent))
 }
 
+/// The counters that count a row with this key.
+pub(crate) fn counters_of_row(space: Keyspace, key: &[u8]) -> Vec<(Keyspace, Vec<u8>)> {
+    let Some(tenant) = keys::tenant_of(key) else { return Vec::new() };
+    let mut counters = Vec::new();
+    for kind in EntityKind::ALL {
+        if space == entities(kind) {
+            counters.push(total_counter(tenant, kind));
+        } else if space == IndexOrder::Creation.keyspace(kind) {
+            let parent = keys::parent_of(key).map(|id| Parent { tenant, id: Some(id) });
+            counters.extend(parent.map(|parent| children_counter(parent, kind)));
+        }
+    }
+    counters
+}
+
 /// Stages the index entries and counters for a change from `old` to `new`; `None` is an entity that is not there.
 pub(crate) fn stage(
     batch: &mut WriteBatch,

@@ -246,6 +246,11 @@ pub(crate) mod keys {
         key.first_chunk::<TENANT>().map(|bytes| TenantNumber(u32::from_be_bytes(*bytes)))
     }
 
+    /// The parent's id in the key of an index entry of assets or sets.
+    pub(crate) fn parent_of(key: &[u8]) -> Option<Uuid> {
+        key.get(TENANT..TENANT + ID).and_then(|bytes| Uuid::from_slice(bytes).ok())
+    }
+
     /// The counter of the keys in `space` that begin with `prefix`.
     pub(crate) fn counter(space: Keyspace, prefix: &[u8]) -> Vec<u8> {
         let mut key = Vec::with_capacity(prefix.len() + 1);

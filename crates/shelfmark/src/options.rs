@@ -1,4 +1,14 @@
-//! How a catalog file is created and opened.
+//! How a catalog is created and opened.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::backend::redb::{RedbBackend, RedbOptions};
+use crate::backend::{Backend, Durability};
+use crate::catalog::Catalog;
+use crate::environment::Environment;
+use crate::error::{ErrorKind, Result};
+use crate::format;
 
 /// How much of a file is verified when it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -18,9 +28,211 @@ pub enum Concurrency {
     /// One process has the file to itself. The fastest, and the default.
     #[default]
     Exclusive,
-    /// One process writes, others may have the file open read-only and follow its commits. [`Durability::Deferred`](crate::Durability::Deferred) is
-    /// not supported.
+    /// One process writes, others may have the file open read-only and follow its commits. [`Durability::Deferred`] is not supported.
     SingleWriter,
-    /// Several processes may write, one transaction at a time. `Durability::Deferred` is not supported.
+    /// Several processes may write, one transaction at a time. [`Durability::Deferred`] is not supported.
     MultiWriter,
+}
+
+/// How a catalog is created or opened. Start from [`Options::new`], change what should differ, end with one of `create`, `open`, `open_or_create`,
+/// `in_memory`, `on_backend`.
+///
+/// ```
+/// # use shelfmark::{Durability, Options};
+/// # fn main() -> shelfmark::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// let catalog = Options::new()
+///     .cache_bytes(16 << 20)
+///     .durability(Durability::Deferred)
+///     .unique_technical_names(true)
+///     .create(directory.path().join("catalog.shelf"))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Options {
+    cache_bytes: usize,
+    pub(crate) durability: Durability,
+    integrity: Integrity,
+    concurrency: Concurrency,
+    read_only: bool,
+    quick_recovery: bool,
+    pub(crate) unique_technical_names: Option<bool>,
+    pub(crate) atomic_bulk_bytes: usize,
+    pub(crate) backup_before_migration: Option<PathBuf>,
+    pub(crate) environment: Environment,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 64 << 20,
+            durability: Durability::Immediate,
+            integrity: Integrity::Trust,
+            concurrency: Concurrency::Exclusive,
+            read_only: false,
+            quick_recovery: false,
+            unique_technical_names: None,
+            atomic_bulk_bytes: 256 << 20,
+            backup_before_migration: None,
+            environment: Environment::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The defaults, which each method names.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Memory for cached pages, in bytes. 64 MiB by default: more pays off once the indexes that writes land in do not fit.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// When writes survive a crash. [`Durability::Immediate`] by default; a session may choose another.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How much is verified at open. [`Integrity::Trust`] by default.
+    #[must_use]
+    pub fn integrity(mut self, integrity: Integrity) -> Self {
+        self.integrity = integrity;
+        self
+    }
+
+    /// How processes may share the file. [`Concurrency::Exclusive`] by default.
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// Refuses every write, and leaves the file untouched. Off by default.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Makes opening after a crash quick however large the file, at the cost of slower commits. Off by default.
+    #[must_use]
+    pub fn quick_recovery(mut self, quick: bool) -> Self {
+        self.quick_recovery = quick;
+        self
+    }
+
+    /// Whether technical names are unique under their parent, compared case-folded. Chosen at creation, stored in the file, `false` where nothing
+    /// is chosen; opening with another value than the stored one is `OptionMismatch`.
+    #[must_use]
+    pub fn unique_technical_names(mut self, unique: bool) -> Self {
+        self.unique_technical_names = Some(unique);
+        self
+    }
+
+    /// How many encoded bytes an all-or-nothing bulk creation may hold. 256 MiB by default.
+    #[must_use]
+    pub fn atomic_bulk_bytes(mut self, bytes: usize) -> Self {
+        self.atomic_bulk_bytes = bytes;
+        self
+    }
+
+    /// Backs the catalog up to this path before a migration from an older format. None by default.
+    #[must_use]
+    pub fn backup_before_migration(mut self, path: impl Into<PathBuf>) -> Self {
+        self.backup_before_migration = Some(path.into());
+        self
+    }
+
+    /// Where time, ids and randomness come from: the system by default.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Makes a new file. A crash at any moment leaves either no file at `path` or a whole one.
+    ///
+    /// # Errors
+    ///
+    /// `FileExists`, `FileMissing` for a missing directory, `ReadOnly`, `StorageFull`, `Io`.
+    pub fn create(&self, path: impl AsRef<Path>) -> Result<Catalog> {
+        let backend = RedbBackend::create(path.as_ref(), self.redb(), |new| format::initialize(new, self))?;
+        self.on_initialized(Arc::new(backend))
+    }
+
+    /// Opens an existing file, recovers it if it was not closed cleanly, and migrates it if an older version wrote it.
+    ///
+    /// # Errors
+    ///
+    /// `FileMissing`, `NotACatalog`, `InUse`, `FormatTooNew`, `FormatTooOld` (read-only), `OptionMismatch`, `Corrupt`, `ReadOnly`, `NeedsRepair` (read-only), `Io`.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Catalog> {
+        self.on_initialized(Arc::new(RedbBackend::open(path.as_ref(), self.redb())?))
+    }
+
+    /// Opens the file, or makes it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Options::open`] and [`Options::create`].
+    pub fn open_or_create(&self, path: impl AsRef<Path>) -> Result<Catalog> {
+        let path = path.as_ref();
+        match self.open(path) {
+            Err(error) if error.kind() == ErrorKind::FileMissing && !self.read_only => {
+                match self.create(path) {
+                    // Another thread or process was faster.
+                    Err(error) if error.kind() == ErrorKind::FileExists => self.open(path),
+                    outcome => outcome,
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// A catalog in memory, gone when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` together with `read_only` or a shared [`Concurrency`]; `Io` where the system gives no random bytes.
+    pub fn in_memory(&self) -> Result<Catalog> {
+        let backend = RedbBackend::in_memory(self.redb(), |new| format::initialize(new, self))?;
+        self.on_initialized(Arc::new(backend))
+    }
+
+    /// A catalog on any backend: what it holds is opened, an empty one is made a catalog. Options of the file are the backend's own affair.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Options::open`], as far as they can come.
+    pub fn on_backend(&self, backend: Arc<dyn Backend>) -> Result<Catalog> {
+        if backend.limits().writable && format::is_blank(&*backend.snapshot()?)? {
+            format::initialize(&*backend, self)?;
+        }
+        self.on_initialized(backend)
+    }
+
+    fn on_initialized(&self, backend: Arc<dyn Backend>) -> Result<Catalog> {
+        format::open(backend, self)
+    }
+
+    fn redb(&self) -> RedbOptions {
+        RedbOptions {
+            cache_bytes: self.cache_bytes,
+            integrity: self.integrity,
+            concurrency: self.concurrency,
+            read_only: self.read_only,
+            quick_repair: self.quick_recovery,
+        }
+    }
+}
+
+/// A new file for a backup, filled by `fill`.
+pub(crate) fn new_file(path: &Path, fill: impl FnOnce(&dyn Backend) -> Result<()>) -> Result<()> {
+    RedbBackend::create(path, Options::new().redb(), |new| fill(new)).map(drop)
 }

@@ -1,6 +1,7 @@
 //! Reading: the same calls on a session, a snapshot and inside a transaction.
 
 use crate::catalog::Inner;
+use crate::engine::create::TextIndex;
 use crate::engine::delete::{self, Deleted};
 use crate::engine::{Stage, TenantView, create};
 use crate::entity::{Entity, JsonObject, TypedId};
@@ -107,14 +108,7 @@ pub trait Read {
     /// `NotFound` where the selection names a parent that is not there.
     fn find_by_name<E: Entity>(&self, selection: impl Into<E::Selection>, name: &str) -> Result<Vec<E>> {
         let selection = selection.into();
-        self.with_view(|view| {
-            let mut found = Vec::new();
-            for parent in selection.resolve(view)?.parents(view, E::KIND)? {
-                let ids = create::same_text::<E>(view, parent, create::TextIndex::Name, name)?;
-                found.extend(view.entities::<E>(&ids, true)?.into_iter().flatten());
-            }
-            Ok(found)
-        })
+        self.with_view(|view| find_by_text(view, &selection, TextIndex::Name, name))
     }
 
     /// As [`Read::find_by_name`], by the technical name.
@@ -124,15 +118,7 @@ pub trait Read {
         technical_name: &str,
     ) -> Result<Vec<E>> {
         let selection = selection.into();
-        self.with_view(|view| {
-            let mut found = Vec::new();
-            for parent in selection.resolve(view)?.parents(view, E::KIND)? {
-                let ids =
-                    create::same_text::<E>(view, parent, create::TextIndex::TechnicalName, technical_name)?;
-                found.extend(view.entities::<E>(&ids, true)?.into_iter().flatten());
-            }
-            Ok(found)
-        })
+        self.with_view(|view| find_by_text(view, &selection, TextIndex::TechnicalName, technical_name))
     }
 
     /// Every data set with exactly this `secureQri`, in creation order. One index range.
@@ -174,4 +160,18 @@ pub trait Read {
             delete::delete_selected::<E>(&mut stage, &selection)
         })
     }
+}
+
+fn find_by_text<E: Entity>(
+    view: &TenantView<'_>,
+    selection: &E::Selection,
+    index: TextIndex,
+    text: &str,
+) -> Result<Vec<E>> {
+    let mut found = Vec::new();
+    for parent in selection.resolve(view)?.parents(view, E::KIND)? {
+        let ids = create::same_text::<E>(view, parent, index, text)?;
+        found.extend(view.entities::<E>(&ids, true)?.into_iter().flatten());
+    }
+    Ok(found)
 }

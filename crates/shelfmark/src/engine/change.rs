@@ -9,7 +9,7 @@ use super::stage::{Rows, SchemaRow};
 use super::view::InheritedCache;
 use crate::entity::{Entity, State, Stored as _, reader, rules, shape};
 use crate::error::{Error, Result, Violation};
-use crate::ids::{EntityId, EntityKind};
+use crate::ids::EntityId;
 use crate::keyspace::Parent;
 use crate::patch::{self, Patch};
 use crate::{Expectation, TypedId as _};
@@ -116,9 +116,4 @@ pub(crate) fn patched<E: Entity>(
 pub(crate) fn fields_for_update<E: Entity>(state: State<E>) -> (E::New, u64) {
     let State { meta, lineage, fields } = state;
     (E::with_parent_and_owner(fields, lineage, Some(meta.owner_id)), meta.version)
-}
-
-/// Whether an entity kind has anything that a schema row could hold.
-pub(crate) const fn has_schemas(kind: EntityKind) -> bool {
-    matches!(kind, EntityKind::Set)
 }

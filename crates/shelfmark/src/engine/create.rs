@@ -1,21 +1,20 @@
 //! Creating entities.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 use uuid::Uuid;
 
-use super::Stage;
 use super::stage::{Rows, SchemaRow};
 use super::view::InheritedCache;
-use crate::backend::{Direction, Keyspace};
+use super::{Stage, TenantView};
+use crate::backend::Keyspace;
 use crate::catalog::Inner;
 use crate::entity::rules::{self, MAX_ENTITY_BYTES};
 use crate::entity::{Entity, Head as _, Inherited, Lineage, Meta, State, Stored as _};
 use crate::error::{Error, Result, Violation};
 use crate::ids::{EntityId, EntityKind, created_time};
-use crate::keyspace::{IndexOrder, Parent, bounds, keys};
-use crate::sortkey::{TextKey, fold};
+use crate::keyspace::{IndexOrder, Parent, bounds};
+use crate::sortkey::{FOLDED_BYTES, Scalar, TextKey, fold};
 use crate::{DataAsset, DataSet, DataStore};
 
 /// A creation, as far as it can be made without a view: checked, with its id and times, encoded.
@@ -173,7 +172,7 @@ pub(crate) fn check_unique<E: Entity>(
         return Ok(());
     }
     let taken = stage.read(|view| {
-        let same = same_technical_name::<E>(view, parent, technical_name)?;
+        let same = same_text::<E>(view, parent, TextIndex::TechnicalName, technical_name)?;
         Ok(same.into_iter().find(|&other| other != id))
     })?;
     match taken {
@@ -182,49 +181,55 @@ pub(crate) fn check_unique<E: Entity>(
     }
 }
 
-/// The children of `parent` whose technical name is this one, compared case-folded, in creation order.
-pub(crate) fn same_technical_name<E: Entity>(
-    view: &super::TenantView<'_>,
+/// A text that is indexed under each parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextIndex {
+    Name,
+    TechnicalName,
+}
+
+/// The children of `parent` whose text is this one, compared case-folded, in creation order.
+pub(crate) fn same_text<E: Entity>(
+    view: &TenantView<'_>,
     parent: Parent,
-    technical_name: &str,
+    index: TextIndex,
+    text: &str,
 ) -> Result<Vec<Uuid>> {
-    let key = TextKey::new(Some(technical_name));
-    let range = bounds::children_by_text_prefix(parent, key.as_bytes());
-    let space = IndexOrder::TechnicalName.keyspace(E::KIND);
-    let (mut ids, _) = view.ids_in(space, &range, usize::MAX)?;
-    if fold(technical_name).len() >= crate::sortkey::FOLDED_BYTES && !ids.is_empty() {
-        // The key may be cut: only the records tell.
-        let mut same = vec![false; ids.len()];
-        view.heads::<E>(&ids, |at, head| {
-            same[at] = matches!(head.scalar("technicalName"),
-                crate::sortkey::Scalar::Text(text) if fold(text) == fold(technical_name));
-            Ok(())
-        })?;
-        let mut keep = same.into_iter();
-        ids.retain(|_| keep.next().unwrap_or(false));
+    let (order, path) = match index {
+        TextIndex::Name => (IndexOrder::Name, "name"),
+        TextIndex::TechnicalName => (IndexOrder::TechnicalName, "technicalName"),
+    };
+    let range = bounds::children_by_text_prefix(parent, TextKey::new(Some(text)).as_bytes());
+    let (ids, _) = view.ids_in(order.keyspace(E::KIND), &range, usize::MAX)?;
+    let folded = fold(text);
+    if folded.len() < FOLDED_BYTES {
+        return Ok(ids);
     }
-    Ok(ids)
+    // The key may be cut: only the records tell.
+    verified::<E>(view, ids, |head| match head.scalar(path) {
+        Scalar::Text(found) => fold(found) == folded,
+        _ => false,
+    })
+}
+
+/// Those of `ids` whose record passes.
+fn verified<E: Entity>(
+    view: &TenantView<'_>,
+    ids: Vec<Uuid>,
+    passes: impl Fn(&E::Head<'_>) -> bool,
+) -> Result<Vec<Uuid>> {
+    let mut passed = vec![false; ids.len()];
+    view.heads::<E>(&ids, |at, head| {
+        passed[at] = passes(&head);
+        Ok(())
+    })?;
+    Ok(ids.into_iter().zip(passed).filter_map(|(id, passed)| passed.then_some(id)).collect())
 }
 
 /// The sets of this `secureQri`, each verified against its record, in creation order.
-pub(crate) fn with_secure_qri(view: &super::TenantView<'_>, secure_qri: &str) -> Result<Vec<Uuid>> {
+pub(crate) fn with_secure_qri(view: &TenantView<'_>, secure_qri: &str) -> Result<Vec<Uuid>> {
     let Some(tenant) = view.number else { return Ok(Vec::new()) };
-    let mut ids = Vec::new();
-    view.snapshot.scan(
-        Keyspace::SetBySecureQri,
-        &bounds::secure_qri(tenant, secure_qri),
-        Direction::Forward,
-        &mut |key, _| {
-            ids.extend(keys::id_at_end(key));
-            ControlFlow::Continue(())
-        },
-    )?;
-    let mut verified = vec![false; ids.len()];
-    view.heads::<DataSet>(&ids, |at, head| {
-        verified[at] = head.secure_qri() == secure_qri;
-        Ok(())
-    })?;
-    let mut keep = verified.into_iter();
-    ids.retain(|_| keep.next().unwrap_or(false));
-    Ok(ids)
+    let range = bounds::secure_qri(tenant, secure_qri);
+    let (ids, _) = view.ids_in(Keyspace::SetBySecureQri, &range, usize::MAX)?;
+    verified::<DataSet>(view, ids, |head| head.secure_qri() == secure_qri)
 }

@@ -10,6 +10,7 @@ use crate::entity::{Entity, Head as _};
 use crate::error::{Error, NonEmptyStore, Result};
 use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
 use crate::index;
+use crate::list::Select as _;
 use crate::keyspace::{IndexOrder, Parent, TenantNumber, bounds, keys};
 use crate::{DataAsset, DataSet, DataStore, Expectation};
 
@@ -50,6 +51,26 @@ pub(crate) fn delete(stage: &mut Stage<'_>, members: &[(EntityId, Expectation)])
                 deleted.stores += 1;
             }
         }
+    }
+    Ok(deleted)
+}
+
+/// Stages the deletion of every entity that the selection holds.
+pub(crate) fn delete_selected<E: Entity>(stage: &mut Stage<'_>, selection: &E::Selection) -> Result<Deleted> {
+    let parents = stage.read(|view| selection.resolve(view)?.parents(view, E::KIND))?;
+    let mut deleted = Deleted::default();
+    for parent in parents {
+        if let (EntityKind::Set, Some(asset)) = (E::KIND, parent.id) {
+            deleted.sets += delete_sets_of(stage, AssetId::from_uuid(asset))?;
+            continue;
+        }
+        let ids = stage.read(|view| view.all_children(E::KIND, parent))?;
+        let members: Vec<_> =
+            ids.into_iter().map(|id| (EntityId::new(E::KIND, id), Expectation::Any)).collect();
+        let Deleted { stores, assets, sets } = delete(stage, &members)?;
+        deleted.stores += stores;
+        deleted.assets += assets;
+        deleted.sets += sets;
     }
     Ok(deleted)
 }

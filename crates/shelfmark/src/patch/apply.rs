@@ -13,8 +13,12 @@ use serde_json::{Number, Value};
 use super::Patch;
 use crate::entity::shape::Shape;
 use crate::error::{Error, ErrorKind, Result, Violation};
-use crate::json::MAX_DEPTH;
+use crate::json;
 use crate::sortkey::cut_at_character;
+
+/// The most levels of a document: those of free JSON below the deepest place that holds any, the `dataType.properties` of a field of an additional
+/// schema, so that every legal entity can be patched.
+pub(super) const MAX_LEVELS: usize = json::MAX_DEPTH + 6;
 
 /// The most bytes of the document's compact JSON text: before, during and after.
 pub(super) const MAX_BYTES: usize = 1 << 20;
@@ -176,7 +180,7 @@ pub(super) enum Bound {
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Bound::Levels => write!(f, "the document must not nest deeper than {MAX_DEPTH} levels"),
+            Bound::Levels => write!(f, "the document must not nest deeper than {MAX_LEVELS} levels"),
             Bound::Bytes => write!(
                 f,
                 "the document must not be larger than {MAX_BYTES} bytes of JSON"
@@ -458,7 +462,7 @@ fn measure(value: &Value, level: usize, nodes: &mut u64) -> Result<usize, Bound>
         Value::Bool(false) => Ok(5),
         Value::Number(number) => Ok(number_bytes(number)),
         Value::String(text) => Ok(text_bytes(text)),
-        Value::Array(_) | Value::Object(_) if level > MAX_DEPTH => Err(Bound::Levels),
+        Value::Array(_) | Value::Object(_) if level > MAX_LEVELS => Err(Bound::Levels),
         Value::Array(items) => {
             let brackets = 2 + items.len().saturating_sub(1);
             items.iter().try_fold(brackets, |bytes, item| {

@@ -36,7 +36,7 @@ const NO_POINTER: &str =
 /// | a path names a field that the entity does not have, or the root `""` | `Invalid`, at `/3/path` or `/3/from` |
 /// | the target does not exist, a list index is out of range, or has leading zeros | `Invalid`, at `/3/path` or `/3/from` |
 /// | a value is moved into itself | `Invalid`, at `/3/path` |
-/// | after the operation the document has more than 64 levels or 1 MiB as compact JSON | `Invalid`, at `/3` |
+/// | after the operation the document has more than 70 levels (64 of free JSON where it lies deepest) or 1 MiB as compact JSON | `Invalid`, at `/3` |
 /// | over 1,000,000 JSON values are copied or compared in all | `Invalid`, at `/3` |
 /// | a `test` finds another value, or nothing at all | [`PatchTestFailed`](crate::ErrorKind::PatchTestFailed) |
 ///

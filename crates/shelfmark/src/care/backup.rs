@@ -1,0 +1,55 @@
+//! A copy of everything in one snapshot.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::backend::{
+    Backend, CommitOptions, Direction, Durability, KeyRange, Keyspace, Snapshot, WriteBatch, successor,
+};
+use crate::error::Result;
+use crate::index::counters_of_row;
+use crate::options::new_file;
+
+/// The most bytes that one commit of a copy holds.
+const CHUNK_BYTES: usize = 16 << 20;
+
+/// Copies every row of a snapshot to a new file.
+pub(crate) fn copy(from: &dyn Snapshot, path: &Path) -> Result<()> {
+    new_file(path, |to| {
+        for &space in Keyspace::ALL {
+            // The copy counts for itself, whether the original keeps counters or not.
+            if space != Keyspace::Counter {
+                copy_space(from, to, space)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn copy_space(from: &dyn Snapshot, to: &dyn Backend, space: Keyspace) -> Result<()> {
+    let mut range = KeyRange::all();
+    loop {
+        let mut batch = WriteBatch::new();
+        let mut last = None;
+        from.scan(space, &range, Direction::Forward, &mut |key, value| {
+            batch.put(space, key.to_vec(), value.to_vec());
+            for (counted, prefix) in counters_of_row(space, key) {
+                batch.count(counted, prefix, 1);
+            }
+            if batch.bytes() < CHUNK_BYTES {
+                return ControlFlow::Continue(());
+            }
+            last = Some(key.to_vec());
+            ControlFlow::Break(())
+        })?;
+        if !batch.is_empty() {
+            let mut batch = Some(batch);
+            // Durable all at once when the file is finished.
+            to.commit(CommitOptions::new(Durability::Deferred, 0), &mut |_| Ok(batch.take().unwrap_or_default()))?;
+        }
+        match last.as_deref().and_then(successor) {
+            Some(next) => range.start = next,
+            None => return Ok(()),
+        }
+    }
+}

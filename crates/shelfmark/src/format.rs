@@ -1,0 +1,186 @@
+//! What a catalog says of itself: its format, the version of Unicode its keys are made with, stored options, the cursor key. And how a file of an older
+//! format becomes one of this.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::backend::{
+    Backend, CommitOptions, Direction, Durability, KeyRange, Keyspace, Snapshot, WriteBatch,
+};
+use crate::care;
+use crate::catalog::{Catalog, Inner};
+use crate::envelope;
+use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::keys;
+use crate::options::Options;
+use crate::sortkey::UNICODE_VERSION;
+
+/// The format that this version writes.
+pub(crate) const FORMAT: u32 = 1;
+
+/// One step from a format to the next: reads the old state, stages what changes. Runs in the one transaction that also writes the new format, so it happens
+/// wholly or not at all, and finds its own work never half done.
+pub(crate) struct Migration {
+    /// The format that it starts from; it ends at the next.
+    pub(crate) from: u32,
+    pub(crate) run: fn(&dyn Snapshot, &mut WriteBatch) -> Result<()>,
+}
+
+/// Every step, in order.
+const MIGRATIONS: &[Migration] = &[];
+
+const UNIQUE_TECHNICAL_NAMES: u8 = 1;
+
+/// Whether no keyspace holds anything.
+pub(crate) fn is_blank(snapshot: &dyn Snapshot) -> Result<bool> {
+    for &space in Keyspace::ALL {
+        let mut blank = true;
+        snapshot.scan(space, &KeyRange::all(), Direction::Forward, &mut |_, _| {
+            blank = false;
+            ControlFlow::Break(())
+        })?;
+        if !blank {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes an empty backend a catalog.
+pub(crate) fn initialize(backend: &dyn Backend, options: &Options) -> Result<()> {
+    let mut cursor_key = [0; 32];
+    (options.environment.fill_random)(&mut cursor_key)?;
+    let flags =
+        if options.unique_technical_names == Some(true) { UNIQUE_TECHNICAL_NAMES } else { 0 };
+    commit(backend, options, &mut |snapshot| {
+        let mut batch = WriteBatch::new();
+        // Somebody else may have been faster.
+        if is_blank(snapshot)? {
+            put(&mut batch, keys::META_FORMAT, &FORMAT.to_be_bytes());
+            put(&mut batch, keys::META_UNICODE, unicode_version().as_bytes());
+            put(&mut batch, keys::META_OPTIONS, &[flags]);
+            put(&mut batch, keys::META_CURSOR_KEY, &cursor_key);
+        }
+        Ok(batch)
+    })
+}
+
+/// Opens a backend that holds a catalog, after bringing it to this format and this version of Unicode.
+pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catalog> {
+    migrate(&*backend, options, MIGRATIONS, FORMAT)?;
+    let snapshot = backend.snapshot()?;
+    let unique = required(&*snapshot, keys::META_OPTIONS)?.first().copied().unwrap_or_default()
+        & UNIQUE_TECHNICAL_NAMES
+        != 0;
+    if options.unique_technical_names.is_some_and(|asked| asked != unique) {
+        return Err(Error::new(
+            ErrorKind::OptionMismatch,
+            format!("the catalog was created with unique_technical_names({unique}): open it with that, or leave the option out"),
+        ));
+    }
+    let cursor_key = required(&*snapshot, keys::META_CURSOR_KEY)?.try_into().map_err(|_| {
+        Error::corrupt(Keyspace::Meta, keys::META_CURSOR_KEY, "a cursor key of a wrong length")
+    })?;
+    drop(snapshot);
+    tracing::debug!(unique_technical_names = unique, "catalog opened");
+    let inner = Inner::new(backend, options, unique, cursor_key);
+    Ok(Catalog { inner: Arc::new(inner) })
+}
+
+/// Brings a catalog of an older format, or with keys of another version of Unicode, up to date, in one transaction.
+pub(crate) fn migrate(
+    backend: &dyn Backend,
+    options: &Options,
+    migrations: &[Migration],
+    target: u32,
+) -> Result<()> {
+    let snapshot = backend.snapshot()?;
+    let format = format_of(&*snapshot)?;
+    let unicode = required(&*snapshot, keys::META_UNICODE)?;
+    if format > target {
+        return Err(Error::new(
+            ErrorKind::FormatTooNew,
+            format!("the catalog has format {format}, and this version knows formats up to {target}: upgrade"),
+        ));
+    }
+    let old_keys = unicode != unicode_version().as_bytes();
+    if format == target && !old_keys {
+        return Ok(());
+    }
+    if !backend.limits().writable {
+        let message = format!("the catalog has format {format}, this version writes {target}: open it writable once");
+        return Err(Error::new(ErrorKind::FormatTooOld, message));
+    }
+    if let Some(path) = &options.backup_before_migration {
+        care::backup::copy(&*snapshot, path)?;
+    }
+    drop(snapshot);
+    tracing::info!(from = format, to = target, rebuild_indexes = old_keys, "migrating the catalog");
+    commit(backend, options, &mut |snapshot| {
+        let mut batch = WriteBatch::new();
+        let from = format_of(snapshot)?;
+        for step in from..target {
+            let migration = migrations.iter().find(|migration| migration.from == step).ok_or_else(|| {
+                let message = format!("no migration leads from format {step}: open the catalog with an older version first");
+                Error::new(ErrorKind::FormatTooOld, message)
+            })?;
+            let staged = crate::backend::Overlay { base: snapshot, staged: &batch };
+            let mut next = WriteBatch::new();
+            (migration.run)(&staged, &mut next)?;
+            batch.absorb(next);
+        }
+        if old_keys {
+            let staged = crate::backend::Overlay { base: snapshot, staged: &batch };
+            let next = care::repair::rebuild_indexes(&staged)?;
+            batch.absorb(next);
+        }
+        put(&mut batch, keys::META_FORMAT, &target.to_be_bytes());
+        put(&mut batch, keys::META_UNICODE, unicode_version().as_bytes());
+        Ok(batch)
+    })
+}
+
+fn unicode_version() -> String {
+    let (major, minor, patch) = UNICODE_VERSION;
+    format!("{major}.{minor}.{patch}")
+}
+
+fn format_of(snapshot: &dyn Snapshot) -> Result<u32> {
+    let bytes = read(snapshot, keys::META_FORMAT)?.ok_or_else(|| {
+        Error::new(ErrorKind::NotACatalog, "the file is a database, but not of this program: correct the path")
+    })?;
+    bytes
+        .try_into()
+        .map(u32::from_be_bytes)
+        .map_err(|_| Error::corrupt(Keyspace::Meta, keys::META_FORMAT, "a format of a wrong length"))
+}
+
+fn required(snapshot: &dyn Snapshot, key: &[u8]) -> Result<Vec<u8>> {
+    read(snapshot, key)?.ok_or_else(|| Error::corrupt(Keyspace::Meta, key, "no value"))
+}
+
+fn read(snapshot: &dyn Snapshot, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    let mut found = None;
+    snapshot.get(Keyspace::Meta, key, &mut |value| {
+        found = Some(envelope::open(Keyspace::Meta, key, value).map(<[u8]>::to_vec));
+    })?;
+    found.transpose()
+}
+
+fn put(batch: &mut WriteBatch, key: &[u8], body: &[u8]) {
+    batch.put(Keyspace::Meta, key.to_vec(), envelope::seal(Keyspace::Meta, key, body));
+}
+
+fn commit(
+    backend: &dyn Backend,
+    options: &Options,
+    plan: &mut dyn FnMut(&dyn Snapshot) -> Result<WriteBatch>,
+) -> Result<()> {
+    let environment = &options.environment;
+    let operation = environment.ids.next_id(environment.clock.now()).as_u128();
+    backend.commit(CommitOptions::new(Durability::Immediate, operation), plan)
+}
+
+/// The meta keys that every catalog has.
+pub(crate) const REQUIRED_META: [&[u8]; 4] =
+    [keys::META_FORMAT, keys::META_UNICODE, keys::META_OPTIONS, keys::META_CURSOR_KEY];
