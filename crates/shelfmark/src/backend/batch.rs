@@ -184,7 +184,7 @@ impl WriteBatch {
 
     /// Whether the batch changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.operations == 0
+        self.operations == 0 && self.counters.values().all(|&delta| delta == 0)
     }
 
     /// How many puts, deletes and range deletes were called for.
