@@ -7,6 +7,7 @@
 mod apply;
 mod failure;
 mod open;
+mod place;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use ::redb::WriteTransaction;
 
 use self::failure::{Latch, from_commit, from_redb, guard, unavailable};
-use self::open::{Database, Engine, NewFile, SharedMemory, Storage, probe};
+use self::open::{Database, Engine, SharedMemory, Storage, probe};
+use self::place::NewFile;
 use self::snapshot::{HeldSnapshot, OpenSnapshots, View, ViewCache};
 use super::{
     Backend, BackendStats, CommitOptions, Durability, Health, Limits, Maintenance, MaintenanceReport,

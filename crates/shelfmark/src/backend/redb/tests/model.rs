@@ -13,6 +13,7 @@ const SPACES: [Keyspace; 4] = [
     Keyspace::SetByName,
 ];
 
+type Row = ((Keyspace, Vec<u8>), Vec<u8>);
 type Model = BTreeMap<(Keyspace, Vec<u8>), Vec<u8>>;
 
 #[derive(Debug, Clone)]
@@ -96,7 +97,7 @@ fn play(step: &Step, batch: &mut WriteBatch, model: &mut Model, counts: &mut BTr
     }
 }
 
-fn contents(snapshot: &dyn Snapshot, direction: Direction) -> Vec<((Keyspace, Vec<u8>), Vec<u8>)> {
+fn contents(snapshot: &dyn Snapshot, direction: Direction) -> Vec<Row> {
     let mut spaces = SPACES;
     spaces.sort();
     if direction == Direction::Reverse {
@@ -189,7 +190,7 @@ fn a_counter_below_zero_is_corrupt_and_commits_nothing() {
 fn counters_alone_are_a_change() {
     let backend = memory();
     commit_as(&backend, Durability::Immediate, |batch| {
-        batch.count(Keyspace::Set, vec![1], 3)
+        batch.count(Keyspace::Set, vec![1], 3);
     })
     .unwrap();
     assert_eq!(

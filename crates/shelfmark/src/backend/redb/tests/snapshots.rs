@@ -138,7 +138,7 @@ fn maintenance_is_busy_beside_snapshots_and_gives_space_back() {
     })
     .unwrap();
     commit_as(&backend, Durability::Immediate, |batch| {
-        batch.delete_range(Keyspace::Set, KeyRange::all())
+        batch.delete_range(Keyspace::Set, KeyRange::all());
     })
     .unwrap();
     let held = backend.snapshot().unwrap();
