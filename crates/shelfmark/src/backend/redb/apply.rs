@@ -241,3 +241,76 @@ fn apply_deltas(table: &mut Rows<'_>, deltas: Vec<(Keyspace, Vec<u8>, i64)>) -> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn density_is_rows_of_the_span_per_delete() {
+        let database = ::redb::Builder::new()
+            .create_with_backend(::redb::backends::InMemoryBackend::new())
+            .unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut table = transaction.open_table(definition(Keyspace::Set)).unwrap();
+        let keys: Vec<[u8; 4]> = (0..10_000_u32).map(u32::to_be_bytes).collect();
+        for key in &keys {
+            table.insert(key.as_slice(), b"v".as_slice()).unwrap();
+        }
+        for (stride, dense) in [(1, true), (10, true), (20, false), (100, false)] {
+            let doomed: Vec<&[u8]> = keys
+                .iter()
+                .step_by(stride)
+                .take(100)
+                .map(<[u8; 4]>::as_slice)
+                .collect();
+            assert_eq!(lie_densely(&table, &doomed).unwrap(), dense, "every {stride}th");
+        }
+    }
+
+    #[test]
+    fn large_batches_are_split_evenly_and_small_ones_not_at_all() {
+        let job = |space, entries| {
+            let entries = vec![(Vec::new(), WriteOp::Delete); entries];
+            Job {
+                space,
+                batch: SpaceBatch {
+                    ranges: Vec::new(),
+                    entries,
+                },
+                deltas: Vec::new(),
+            }
+        };
+        let work = |jobs: &[Job]| jobs.iter().map(Job::work).sum::<usize>();
+        let (one, two) = split(vec![job(Keyspace::Set, 900), job(Keyspace::Asset, 900)]);
+        assert_eq!((work(&one), work(&two)), (1_800, 0));
+        let (one, two) = split(vec![job(Keyspace::Set, 9_000), job(Keyspace::Asset, 100)]);
+        assert_eq!((work(&one), work(&two)), (9_100, 0));
+        let sizes = [
+            (Keyspace::Meta, 10),
+            (Keyspace::Set, 4_000),
+            (Keyspace::Asset, 2_500),
+            (Keyspace::Store, 1_500),
+        ];
+        let (one, two) = split(sizes.map(|(space, size)| job(space, size)).into());
+        assert_eq!((work(&one), work(&two)), (4_010, 4_000));
+    }
+
+    #[test]
+    fn a_failure_on_either_thread_is_one_of_the_batch() {
+        let database = ::redb::Builder::new()
+            .create_with_backend(::redb::backends::InMemoryBackend::new())
+            .unwrap();
+        for broken in [Keyspace::Set, Keyspace::Asset] {
+            let transaction = database.begin_write().unwrap();
+            // A table can be open but once.
+            let _open = transaction.open_table(definition(broken)).unwrap();
+            let mut batch = WriteBatch::new();
+            for row in 0..2_000_u32 {
+                batch.put(Keyspace::Set, row.to_be_bytes().to_vec(), Vec::new());
+                batch.put(Keyspace::Asset, row.to_be_bytes().to_vec(), Vec::new());
+            }
+            assert!(apply(&transaction, batch).is_err(), "{broken:?}");
+        }
+    }
+}

@@ -149,8 +149,7 @@ impl RedbBackend {
             let view = if self.is_exclusive() {
                 self.cache.get().or_else(|epoch| {
                     let view = Arc::new(engine.begin_view()?);
-                    self.cache.offer(&view, epoch);
-                    Ok::<_, Error>(view)
+                    Ok::<_, Error>(self.cache.offer(view, epoch))
                 })?
             } else {
                 Arc::new(engine.begin_view()?)
@@ -190,10 +189,7 @@ impl RedbBackend {
         let committed = guard(|| transaction.commit().map_err(from_commit));
         drop(window);
         match committed {
-            Ok(()) => {
-                self.commits.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(error) => {
                 // A panic half-way leaves as much in doubt as an error does.
                 let error = match error.kind() {
@@ -326,7 +322,9 @@ impl Backend for RedbBackend {
             writer.abort(transaction);
             return writer.fail(error);
         }
-        self.finish(&writer, transaction)
+        self.finish(&writer, transaction)?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn sync(&self) -> Result<()> {
@@ -337,11 +335,7 @@ impl Backend for RedbBackend {
         let writer = self.writable()?;
         // A durable commit takes with it every deferred one before it, also when it changes nothing itself.
         let transaction = writer.begin()?;
-        let committed = self.finish(&writer, transaction);
-        if committed.is_ok() {
-            self.commits.fetch_sub(1, Ordering::Relaxed);
-        }
-        committed
+        self.finish(&writer, transaction)
     }
 
     fn health(&self) -> Health {

@@ -171,18 +171,24 @@ impl ViewCache {
         cached.view.clone().ok_or(cached.epoch)
     }
 
-    /// Keeps a view that was begun after `epoch` was read, unless a commit came between.
-    pub(super) fn offer(&self, view: &Arc<View>, epoch: u64) {
+    /// The view to go on with in place of `view`, which was begun after `epoch` was read: the cached one if another reader was faster,
+    /// as all readers share that until a commit is through, else `view`, which is kept unless a commit came between.
+    pub(super) fn offer(&self, view: Arc<View>, epoch: u64) -> Arc<View> {
         let mut cached = self.lock();
-        if !cached.committing && cached.epoch == epoch && cached.view.is_none() {
-            cached.view = Some(Arc::clone(view));
+        if let Some(shared) = &cached.view {
+            return Arc::clone(shared);
         }
+        if !cached.committing && cached.epoch == epoch {
+            cached.view = Some(Arc::clone(&view));
+        }
+        view
     }
 
-    /// Forgets the view.
+    /// Forgets the view, and every one that was begun before.
     pub(super) fn clear(&self) {
         let mut cached = self.lock();
         cached.epoch += 1;
+        cached.committing = false;
         let old = cached.view.take();
         drop(cached);
         drop(old);
@@ -193,6 +199,7 @@ impl ViewCache {
         let mut cached = self.lock();
         cached.committing = true;
         cached.epoch += 1;
+        drop(cached);
         CommitWindow(self)
     }
 }
@@ -201,7 +208,7 @@ pub(super) struct CommitWindow<'a>(&'a ViewCache);
 
 impl Drop for CommitWindow<'_> {
     fn drop(&mut self) {
-        self.0.lock().committing = false;
+        // In one step: a view of before the commit that is offered in between would be handed out beside newer ones.
         self.0.clear();
     }
 }

@@ -81,6 +81,8 @@ struct FlakyState {
     /// Writes until they fail, 0 for never.
     fuse: AtomicI64,
     error: Mutex<Option<io::ErrorKind>>,
+    /// So many data writes fail, then they work again.
+    failing_writes: AtomicI64,
     fail_reads: AtomicBool,
     panic_on_reads: AtomicBool,
 }
@@ -162,6 +164,9 @@ impl StorageBackend for Flaky {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.0.failing_writes.fetch_sub(1, Ordering::SeqCst) > 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.burn()?;
         let from = offset as usize;
         self.0.bytes.lock().unwrap()[from..from + data.len()].copy_from_slice(data);

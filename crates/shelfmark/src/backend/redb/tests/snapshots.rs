@@ -75,21 +75,32 @@ fn snapshots_are_cached_between_commits_and_counted_while_held() {
 #[test]
 fn a_view_begun_before_a_commit_does_not_come_back() {
     let backend = memory();
+    let begin = || {
+        backend
+            .with_engine(|engine| engine.begin_view().map(Arc::new))
+            .unwrap()
+    };
     let epoch = backend.cache.get().err().unwrap();
-    let stale = backend
-        .with_engine(|engine| engine.begin_view().map(Arc::new))
-        .unwrap();
+    let stale = begin();
     put(&backend, b"k", b"v").unwrap();
-    backend.cache.offer(&stale, epoch);
+    assert!(Arc::ptr_eq(
+        &backend.cache.offer(Arc::clone(&stale), epoch),
+        &stale
+    ));
     assert_eq!(get_now(&backend, b"k"), Some(b"v".to_vec()));
 
     // Nor is one taken in while a commit is under way.
     backend.cache.clear();
     let window = backend.cache.commit();
     let epoch = backend.cache.get().err().unwrap();
-    backend.cache.offer(&stale, epoch);
+    backend.cache.offer(Arc::clone(&stale), epoch);
     assert!(backend.cache.get().is_err());
     drop(window);
+
+    // Who comes later than another reader shares its view, so that nobody is ahead of the cache.
+    let epoch = backend.cache.get().err().unwrap();
+    backend.cache.offer(Arc::clone(&stale), epoch);
+    assert!(Arc::ptr_eq(&backend.cache.offer(begin(), epoch), &stale));
 }
 
 #[test]
