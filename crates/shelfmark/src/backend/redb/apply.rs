@@ -28,8 +28,8 @@ const DELETE_CHUNK: usize = 1_024;
 /// out that it is not costs no more than the removal itself.
 const ROWS_PER_DELETE: usize = 12;
 /// Two threads pay from this many entries on, in the smaller half too.
-const THREADED_ENTRIES: usize = 2_000;
-const THREADED_HALF: usize = 500;
+const THREADED_ENTRIES: usize = 4_000;
+const THREADED_HALF: usize = 1_000;
 
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));

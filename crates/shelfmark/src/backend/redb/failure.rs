@@ -174,6 +174,12 @@ pub(super) fn guard<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
+/// Whether a snapshot outlived the file it was taken from, which is no failure of the file that is open now.
+fn is_closed(error: &Error) -> bool {
+    let engine = error.source().and_then(|source| source.downcast_ref::<Engine>());
+    engine.is_some_and(|engine| matches!(engine.0, ::redb::Error::DatabaseClosed))
+}
+
 fn is_panic(error: &Error) -> bool {
     error.source().is_some_and(|source| source.is::<EnginePanic>())
 }
@@ -215,6 +221,7 @@ impl Latch {
     pub(super) fn read<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
         let result = guard(call);
         if let Err(error) = &result
+            && !is_closed(error)
             && (is_panic(error)
                 || matches!(
                     error.kind(),
@@ -317,6 +324,20 @@ mod tests {
             from_commit(CommitError::TransactionPoisoned).kind(),
             ErrorKind::Internal
         );
+    }
+
+    #[test]
+    fn what_latches_a_read() {
+        use ::redb::StorageError;
+        let latches = |error: StorageError| {
+            let latch = Latch::default();
+            latch.read::<()>(|| Err(from_redb(error))).unwrap_err();
+            latch.health() != Health::Healthy
+        };
+        assert!(latches(StorageError::Io(io::Error::other("a bad sector"))));
+        assert!(latches(StorageError::PreviousIo));
+        assert!(!latches(StorageError::DatabaseClosed));
+        assert!(!latches(StorageError::Corrupted("one page".into())));
     }
 
     #[test]

@@ -173,6 +173,23 @@ fn a_panic_of_the_engine_is_corruption_and_latches() {
 }
 
 #[test]
+fn a_panic_within_a_commit_leaves_its_outcome_unknown() {
+    let storage = Flaky::default();
+    let backend = storage.backend();
+    put(&backend, b"k", b"1").unwrap();
+    storage.0.panic_on_syncs.store(true, Ordering::SeqCst);
+    assert_eq!(
+        put(&backend, b"k", b"2").unwrap_err().kind(),
+        ErrorKind::CommitUnknown
+    );
+    assert!(matches!(backend.health(), Health::Latched { .. }));
+    storage.mend();
+    backend.reopen().unwrap();
+    assert!(get_now(&backend, b"k").is_some());
+    put(&backend, b"k", b"3").unwrap();
+}
+
+#[test]
 fn a_failed_reopening_can_be_tried_again() {
     let storage = Flaky::default();
     let backend = storage.backend();

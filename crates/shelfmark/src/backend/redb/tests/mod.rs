@@ -85,6 +85,7 @@ struct FlakyState {
     failing_writes: AtomicI64,
     fail_reads: AtomicBool,
     panic_on_reads: AtomicBool,
+    panic_on_syncs: AtomicBool,
 }
 
 impl Flaky {
@@ -101,6 +102,7 @@ impl Flaky {
         self.0.fuse.store(0, Ordering::SeqCst);
         self.0.fail_reads.store(false, Ordering::SeqCst);
         self.0.panic_on_reads.store(false, Ordering::SeqCst);
+        self.0.panic_on_syncs.store(false, Ordering::SeqCst);
     }
 
     /// What would be there after a power loss.
@@ -157,6 +159,10 @@ impl StorageBackend for Flaky {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        assert!(
+            !self.0.panic_on_syncs.load(Ordering::SeqCst),
+            "a sync out of order"
+        );
         self.burn()?;
         let bytes = self.0.bytes.lock().unwrap().clone();
         *self.0.synced.lock().unwrap() = bytes;

@@ -100,6 +100,15 @@ fn what_is_missing_or_no_catalog_is_told_apart() {
     assert_eq!(open_kind(&dir.path()), ErrorKind::FileMissing);
     assert_eq!(open_kind(&dir.path().join("deeper")), ErrorKind::FileMissing);
     assert_eq!(open_kind(dir.0.path()), ErrorKind::NotACatalog);
+    // Opening a pipe would wait for somebody to write to it.
+    let pipe = dir.0.path().join("pipe");
+    if Command::new("mkfifo")
+        .arg(&pipe)
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        assert_eq!(open_kind(&pipe), ErrorKind::NotACatalog);
+    }
     for contents in ["", "x", "redb", &"not a catalog, but long. ".repeat(400)] {
         fs::write(dir.path(), contents).unwrap();
         assert_eq!(open_kind(&dir.path()), ErrorKind::NotACatalog, "{contents:.20}");
@@ -273,6 +282,36 @@ fn an_unclean_file_is_recovered_writable_and_refused_read_only() {
     assert_eq!(get_now(&backend, b"k"), Some(b"v".to_vec()));
     drop(backend);
     drop(RedbBackend::open(&copy, read_only_options()).unwrap());
+}
+
+#[test]
+fn a_panic_in_a_plan_leaves_nothing_to_repair() {
+    let dir = Dir::new();
+    let backend = dir.create();
+    let planned = catch_unwind(AssertUnwindSafe(|| {
+        backend.commit(CommitOptions::default(), &mut |_| panic!("in the plan"))
+    }));
+    assert!(planned.is_err());
+    drop(backend);
+    drop(RedbBackend::open(&dir.path(), read_only_options()).unwrap());
+}
+
+#[test]
+fn what_a_creation_deferred_is_durable_when_it_returns() {
+    let dir = Dir::new();
+    let backend = RedbBackend::create(&dir.path(), options(), |backend| {
+        commit_as(backend, Durability::Deferred, |batch| {
+            batch.put(Keyspace::Set, b"k".to_vec(), b"v".to_vec());
+        })
+    })
+    .unwrap();
+    let copy = dir.0.path().join("copy");
+    fs::copy(dir.path(), &copy).unwrap();
+    assert_eq!(
+        get_now(&RedbBackend::open(&copy, options()).unwrap(), b"k"),
+        Some(b"v".to_vec())
+    );
+    drop(backend);
 }
 
 #[test]
