@@ -1,0 +1,411 @@
+//! The catalog in one file, or in memory, through redb. No type of redb leaves this folder.
+//!
+//! One lock orders what writes: commits, `sync`, maintenance and reopening hold `writer`. The engine sits in `slot`; readers hold it shared
+//! for as long as it takes to begin a view, and only maintenance and reopening hold it exclusively, both after `writer`. A commit holds
+//! no lock on `slot` while a caller's closure runs, so the closure may take snapshots.
+
+mod apply;
+mod failure;
+mod open;
+mod place;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use ::redb::WriteTransaction;
+
+use self::failure::{Latch, from_commit, from_redb, guard, unavailable};
+use self::open::{Database, Engine, SharedMemory, Storage, probe};
+use self::place::NewFile;
+use self::snapshot::{HeldSnapshot, OpenSnapshots, View, ViewCache};
+use super::{
+    Backend, BackendStats, CommitOptions, Durability, Health, Limits, Maintenance, MaintenanceReport,
+    Snapshot, WriteBatch,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{Concurrency, Integrity};
+
+/// redb's bound on a value, 3 GiB; with the bound on keys it stays below redb's on a pair.
+const MAX_VALUE: u64 = 3 << 30;
+const MAX_KEY: u64 = 512 << 20;
+/// Each pass of compaction ends when it makes no progress; more passes than this have never been of use.
+const COMPACTION_PASSES: usize = 8;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RedbOptions {
+    /// Memory for cached pages, in bytes.
+    pub(crate) cache_bytes: usize,
+    /// How much is verified at open.
+    pub(crate) integrity: Integrity,
+    /// How processes may share the file.
+    pub(crate) concurrency: Concurrency,
+    /// Refuses writes, and leaves the file untouched.
+    pub(crate) read_only: bool,
+    /// Records in every durable commit what recovery needs, so that opening after a crash is quick and commits are slow.
+    pub(crate) quick_repair: bool,
+}
+
+/// A [`Backend`] on redb.
+pub(crate) struct RedbBackend {
+    storage: Storage,
+    options: RedbOptions,
+    writer: Mutex<()>,
+    /// `None` after a reopening that failed.
+    slot: RwLock<Option<Engine>>,
+    cache: ViewCache,
+    open: Arc<OpenSnapshots>,
+    commits: AtomicU64,
+}
+
+/// The engine as a commit holds it.
+struct Writer {
+    database: Arc<::redb::Database>,
+    latch: Arc<Latch>,
+}
+
+impl RedbBackend {
+    /// Makes a new file, filled by `fill`, and never replaces one. The file is under a temporary name in the same directory until all
+    /// of it is durable; after an error nothing is left.
+    pub(crate) fn create(
+        path: &Path,
+        options: RedbOptions,
+        fill: impl FnOnce(&RedbBackend) -> Result<()>,
+    ) -> Result<Self> {
+        if options.read_only {
+            return Err(Error::new(
+                ErrorKind::ReadOnly,
+                "a new file cannot be read-only: open it writable",
+            ));
+        }
+        // Declared first, so that the file is closed before it is removed.
+        let file = NewFile::beside(path)?;
+        let mut backend = Self::start(Storage::File(file.temporary().to_owned()), options, true)?;
+        fill(&backend)?;
+        backend.sync()?;
+        backend.storage = Storage::File(file.publish()?);
+        Ok(backend)
+    }
+
+    /// Opens a file that is there.
+    pub(crate) fn open(path: &Path, options: RedbOptions) -> Result<Self> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self::start(Storage::File(path), options, false)
+    }
+
+    /// Makes a catalog that goes with the backend.
+    pub(crate) fn in_memory(
+        options: RedbOptions,
+        fill: impl FnOnce(&RedbBackend) -> Result<()>,
+    ) -> Result<Self> {
+        if options.read_only || options.concurrency != Concurrency::Exclusive {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "a catalog in memory is writable and belongs to one process: leave these options alone",
+            ));
+        }
+        let backend = Self::start(Storage::Memory(SharedMemory::default()), options, true)?;
+        fill(&backend)?;
+        Ok(backend)
+    }
+
+    fn start(storage: Storage, options: RedbOptions, create: bool) -> Result<Self> {
+        let engine = Engine::open(&storage, &options, create)?;
+        Ok(Self {
+            storage,
+            options,
+            writer: Mutex::default(),
+            slot: RwLock::new(Some(engine)),
+            cache: ViewCache::default(),
+            open: Arc::default(),
+            commits: AtomicU64::new(0),
+        })
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.options.concurrency == Concurrency::Exclusive
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, ()> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_engine<T>(&self, call: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
+        match &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(engine) => call(engine),
+            None => Err(closed()),
+        }
+    }
+
+    fn hold(&self) -> Result<HeldSnapshot> {
+        self.with_engine(|engine| {
+            // Before the view is taken, so that no view is out without a ticket.
+            let ticket = self.open.register();
+            let view = if self.is_exclusive() {
+                self.cache.get().or_else(|epoch| {
+                    let view = Arc::new(engine.begin_view()?);
+                    Ok::<_, Error>(self.cache.offer(view, epoch))
+                })?
+            } else {
+                Arc::new(engine.begin_view()?)
+            };
+            Ok(HeldSnapshot {
+                view,
+                _ticket: ticket,
+            })
+        })
+    }
+
+    /// The view that a plan sees, taken while no other commit can begin.
+    fn view_for_plan(&self) -> Result<Arc<View>> {
+        match self.cache.get() {
+            Ok(view) => Ok(view),
+            // Not offered to the cache: where nobody reads, it would only keep pages from being reused.
+            Err(_) => self.with_engine(|engine| engine.begin_view().map(Arc::new)),
+        }
+    }
+
+    /// The engine, if it takes writes.
+    fn writable(&self) -> Result<Writer> {
+        self.with_engine(|engine| match &engine.database {
+            Database::ReadOnly(_) => Err(read_only()),
+            Database::Writable(database) => {
+                engine.latch.check()?;
+                Ok(Writer {
+                    database: Arc::clone(database),
+                    latch: Arc::clone(&engine.latch),
+                })
+            }
+        })
+    }
+
+    fn finish(&self, writer: &Writer, transaction: WriteTransaction) -> Result<()> {
+        let window = self.cache.commit();
+        let committed = guard(|| transaction.commit().map_err(from_commit));
+        drop(window);
+        match committed {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // A panic half-way leaves as much in doubt as an error does.
+                let error = match error.kind() {
+                    ErrorKind::Corrupt => Error::new(
+                        ErrorKind::CommitUnknown,
+                        "the commit met damaged pages and may or may not have become durable: reopen, then read",
+                    )
+                    .because(error),
+                    _ => error,
+                };
+                writer.fail(error)
+            }
+        }
+    }
+
+    /// Runs `work` on the engine while nobody else has it or a snapshot of it.
+    fn alone(
+        &self,
+        what: &str,
+        work: impl FnOnce(&mut ::redb::Database) -> Result<bool>,
+    ) -> Result<MaintenanceReport> {
+        let _writer = self.lock_writer();
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        let engine = slot.as_mut().ok_or_else(closed)?;
+        let Database::Writable(database) = &mut engine.database else {
+            return Err(read_only());
+        };
+        engine.latch.check()?;
+        let (open, _) = self.open.figures();
+        let Some(alone) = Arc::get_mut(database).filter(|_| open == 0) else {
+            return Err(Error::busy(open, what));
+        };
+        self.cache.clear();
+        let size_before = self.storage.size()?;
+        let worked = guard(|| work(alone));
+        if let Err(error) = &worked {
+            probe(alone, &engine.latch, error);
+        }
+        let intact = worked?;
+        let size_after = self.storage.size()?;
+        tracing::debug!(what, size_before, size_after, intact, "maintained the file");
+        Ok(MaintenanceReport::new(size_before, size_after, intact))
+    }
+}
+
+impl Writer {
+    fn begin(&self) -> Result<WriteTransaction> {
+        self.latch
+            .call(|| self.database.begin_write().map_err(from_redb))
+            .or_else(|error| self.fail(error))
+    }
+
+    fn abort(&self, transaction: WriteTransaction) {
+        if let Err(error) = self.latch.call(|| transaction.abort().map_err(from_redb)) {
+            probe(&self.database, &self.latch, &error);
+        }
+    }
+
+    /// The error, once it is known whether redb goes on. No transaction may be open.
+    fn fail<T>(&self, error: Error) -> Result<T> {
+        probe(&self.database, &self.latch, &error);
+        Err(error)
+    }
+}
+
+impl Backend for RedbBackend {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_key: usize::try_from(MAX_KEY).unwrap_or(usize::MAX),
+            max_value: usize::try_from(MAX_VALUE).unwrap_or(usize::MAX),
+            exclusive: self.is_exclusive(),
+            deferred_durability: self.is_exclusive() && !self.options.read_only,
+            writable: !self.options.read_only,
+        }
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(self.hold()?))
+    }
+
+    fn commit(
+        &self,
+        options: CommitOptions,
+        plan: &mut dyn FnMut(&dyn Snapshot) -> Result<WriteBatch>,
+    ) -> Result<()> {
+        if self.options.read_only {
+            return Err(read_only());
+        }
+        let deferred = options.durability == Durability::Deferred;
+        if deferred && !self.is_exclusive() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "deferred durability does not work in a file that processes share: commit durably",
+            ));
+        }
+        let _writer = self.lock_writer();
+        let writer = self.writable()?;
+        let mut transaction = writer.begin()?;
+        let prepared = writer.latch.call(|| {
+            if deferred {
+                transaction
+                    .set_durability(::redb::Durability::None)
+                    .map_err(from_redb)?;
+            }
+            transaction.set_quick_repair(self.options.quick_repair);
+            Ok(())
+        });
+        let view = match prepared.and_then(|()| self.view_for_plan()) {
+            Ok(view) => view,
+            Err(error) => {
+                writer.abort(transaction);
+                return Err(error);
+            }
+        };
+        // Aborted before the panic goes on: a transaction that is dropped while unwinding leaks its pages.
+        let planned = catch_unwind(AssertUnwindSafe(|| plan(&*view)));
+        drop(view);
+        let batch = match planned {
+            Ok(Ok(batch)) if !batch.is_empty() => batch,
+            Ok(unchanged) => {
+                writer.abort(transaction);
+                return unchanged.map(|_| ());
+            }
+            Err(panic) => {
+                writer.abort(transaction);
+                resume_unwind(panic)
+            }
+        };
+        if let Err(error) = writer.latch.call(|| apply::apply(&transaction, batch)) {
+            writer.abort(transaction);
+            return writer.fail(error);
+        }
+        self.finish(&writer, transaction)?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        if self.options.read_only {
+            return Ok(());
+        }
+        let _writer = self.lock_writer();
+        let writer = self.writable()?;
+        // A durable commit takes with it every deferred one before it, also when it changes nothing itself.
+        let transaction = writer.begin()?;
+        self.finish(&writer, transaction)
+    }
+
+    fn health(&self) -> Health {
+        self.with_engine(|engine| Ok(engine.latch.health()))
+            .unwrap_or_else(|error| Health::Latched {
+                reason: error.to_string(),
+            })
+    }
+
+    fn reopen(&self) -> Result<()> {
+        let _writer = self.lock_writer();
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        self.cache.clear();
+        if let Some(engine) = slot.take() {
+            engine.close();
+        }
+        *slot = Some(Engine::open(&self.storage, &self.options, false)?);
+        tracing::debug!("reopened the file");
+        Ok(())
+    }
+
+    /// Walks the whole file.
+    fn stats(&self) -> Result<BackendStats> {
+        let (open_snapshots, oldest_snapshot) = self.open.figures();
+        let held = self.hold()?;
+        let (stored, paged) = held.view.stored_bytes()?;
+        let size = self.storage.size()?;
+        Ok(BackendStats {
+            size_bytes: Some(size),
+            stored_bytes: Some(stored),
+            fragmented_bytes: Some(size.saturating_sub(paged)),
+            open_snapshots,
+            oldest_snapshot,
+            commits: self.commits.load(Ordering::Relaxed),
+        })
+    }
+
+    fn maintain(&self, what: Maintenance) -> Result<MaintenanceReport> {
+        match what {
+            Maintenance::Compact => self.alone("compact", |database| {
+                for _ in 0..COMPACTION_PASSES {
+                    if !database.compact().map_err(from_redb)? {
+                        break;
+                    }
+                }
+                Ok(true)
+            }),
+            Maintenance::Verify => {
+                self.alone("verify", |database| database.check_integrity().map_err(from_redb))
+            }
+        }
+    }
+}
+
+impl Drop for RedbBackend {
+    fn drop(&mut self) {
+        self.cache.clear();
+        if let Some(engine) = self.slot.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            engine.close();
+        }
+    }
+}
+
+fn read_only() -> Error {
+    Error::new(
+        ErrorKind::ReadOnly,
+        "the catalog was opened read-only: open it writable",
+    )
+}
+
+fn closed() -> Error {
+    unavailable("the last reopening failed")
+}

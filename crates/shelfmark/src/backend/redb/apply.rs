@@ -1,0 +1,316 @@
+//! Writes a batch into redb's tables: per keyspace first the ranges, then the deletes, then the puts, each in key order, so that
+//! every page is touched once; large batches two keyspaces at a time.
+
+use std::ops::Bound;
+use std::sync::LazyLock;
+
+use ::redb::{CursorError, ReadableTable, StorageError, Table, WriteTransaction};
+
+use super::failure::{from_redb, guard};
+use super::snapshot::{bounds, definition};
+use crate::backend::{Keyspace, SpaceBatch, WriteBatch, WriteOp};
+use crate::envelope;
+use crate::error::{Error, Result};
+use crate::keyspace::keys;
+
+type Rows<'txn> = Table<'txn, &'static [u8], &'static [u8]>;
+type Put<'a> = (&'a [u8], &'a [u8]);
+
+/// Up to as many puts are inserted one by one: a cursor costs a little to set up and to close.
+const FEW_PUTS: usize = 4;
+/// A run through a cursor that ends sooner than this did not pay for seeking.
+const SHORT_RUN: usize = 4;
+/// Up to as many deletes are removed one by one.
+const FEW_DELETES: usize = 8;
+/// Deletes are looked at in chunks of this size, so that a list with dense and sparse parts does well.
+const DELETE_CHUNK: usize = 1_024;
+/// Reading past one row costs about a twelfth of removing one key by point: up to so many rows per delete a merge is cheaper, and finding
+/// out that it is not costs no more than the removal itself.
+const ROWS_PER_DELETE: usize = 12;
+/// Two threads pay from this many entries on, in the smaller half too.
+const THREADED_ENTRIES: usize = 4_000;
+const THREADED_HALF: usize = 1_000;
+
+static PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+
+/// What one thread does to one keyspace.
+struct Job {
+    space: Keyspace,
+    batch: SpaceBatch,
+    /// Only for the keyspace of the counters.
+    deltas: Vec<(Keyspace, Vec<u8>, i64)>,
+}
+
+impl Job {
+    fn work(&self) -> usize {
+        self.batch.entries.len() + self.batch.ranges.len() + self.deltas.len()
+    }
+}
+
+/// Applies the whole batch to the transaction; after an error the transaction must be aborted.
+pub(super) fn apply(transaction: &WriteTransaction, batch: WriteBatch) -> Result<()> {
+    let (spaces, deltas) = batch.into_spaces();
+    let mut jobs: Vec<Job> = spaces
+        .into_iter()
+        .map(|(space, batch)| Job {
+            space,
+            batch,
+            deltas: Vec::new(),
+        })
+        .collect();
+    if !deltas.is_empty() {
+        match jobs.iter_mut().find(|job| job.space == Keyspace::Counter) {
+            Some(job) => job.deltas = deltas,
+            None => jobs.push(Job {
+                space: Keyspace::Counter,
+                batch: SpaceBatch::default(),
+                deltas,
+            }),
+        }
+    }
+    if *PROCESSORS < 2 {
+        return run(transaction, jobs);
+    }
+    let (mine, theirs) = split(jobs);
+    if theirs.is_empty() {
+        return run(transaction, mine);
+    }
+    std::thread::scope(|scope| {
+        let other = scope.spawn(move || guard(|| run(transaction, theirs)));
+        let here = run(transaction, mine);
+        let there = other
+            .join()
+            .unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+        here.and(there)
+    })
+}
+
+/// Two lists of about equal work, or everything in the first where a second thread would not pay.
+fn split(mut jobs: Vec<Job>) -> (Vec<Job>, Vec<Job>) {
+    let total: usize = jobs.iter().map(Job::work).sum();
+    if total < THREADED_ENTRIES {
+        return (jobs, Vec::new());
+    }
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.work()));
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    let (mut work_one, mut work_two) = (0, 0);
+    for job in jobs {
+        if work_one <= work_two {
+            work_one += job.work();
+            one.push(job);
+        } else {
+            work_two += job.work();
+            two.push(job);
+        }
+    }
+    if work_one.min(work_two) < THREADED_HALF {
+        one.append(&mut two);
+    }
+    (one, two)
+}
+
+fn run(transaction: &WriteTransaction, jobs: Vec<Job>) -> Result<()> {
+    for Job { space, batch, deltas } in jobs {
+        let mut table = transaction.open_table(definition(space)).map_err(from_redb)?;
+        apply_space(&mut table, &batch).map_err(from_redb)?;
+        apply_deltas(&mut table, deltas)?;
+    }
+    Ok(())
+}
+
+fn apply_space(table: &mut Rows<'_>, batch: &SpaceBatch) -> Result<(), StorageError> {
+    for range in batch.ranges.iter().filter(|range| !range.is_empty()) {
+        table.retain_in::<&[u8], _>(bounds(range), |_, _| false)?;
+    }
+    let mut deletes: Vec<&[u8]> = Vec::new();
+    let mut puts: Vec<Put<'_>> = Vec::with_capacity(batch.entries.len());
+    for (key, op) in &batch.entries {
+        match op {
+            WriteOp::Put(value) => puts.push((key, value)),
+            WriteOp::Delete => deletes.push(key),
+        }
+    }
+    for chunk in deletes.chunks(DELETE_CHUNK) {
+        delete_sorted(table, chunk)?;
+    }
+    put_sorted(table, &puts)
+}
+
+/// Removes `doomed`, sorted and without duplicates, at a cost within a constant times their number.
+fn delete_sorted(table: &mut Rows<'_>, doomed: &[&[u8]]) -> Result<(), StorageError> {
+    if doomed.len() > FEW_DELETES && lie_densely(table, doomed)? {
+        let span = (
+            Bound::Included(doomed[0]),
+            Bound::Included(doomed[doomed.len() - 1]),
+        );
+        let mut next = doomed.iter().copied().peekable();
+        // Rows come in key order; the predicate must not panic, or redb poisons the transaction.
+        return table.retain_in::<&[u8], _>(span, |key, _| {
+            while next.next_if(|doomed| *doomed < key).is_some() {}
+            next.next_if_eq(&key).is_none()
+        });
+    }
+    for key in doomed {
+        table.remove(key)?;
+    }
+    Ok(())
+}
+
+/// Whether the span of `doomed` holds few enough rows to walk all of it.
+fn lie_densely(table: &Rows<'_>, doomed: &[&[u8]]) -> Result<bool, StorageError> {
+    let (Some(&first), Some(&last)) = (doomed.first(), doomed.last()) else {
+        return Ok(false);
+    };
+    let mut rows = table.range::<&[u8]>((Bound::Included(first), Bound::Included(last)))?;
+    for _ in 0..doomed.len() * ROWS_PER_DELETE {
+        match rows.next() {
+            None => return Ok(true),
+            Some(row) => drop(row?),
+        }
+    }
+    Ok(false)
+}
+
+/// Puts `puts`, sorted and without duplicates. Runs that fall between two stored keys go through one cursor; where runs are short, plain
+/// inserts are faster, so after a short run ever more keys are inserted plainly before a cursor is tried again.
+fn put_sorted(table: &mut Rows<'_>, puts: &[Put<'_>]) -> Result<(), StorageError> {
+    let mut rest = puts;
+    let mut plain = 0;
+    if rest.len() <= FEW_PUTS {
+        plain = rest.len();
+    }
+    let mut patience = FEW_PUTS;
+    loop {
+        let (now, later) = rest.split_at(plain.min(rest.len()));
+        for (key, value) in now {
+            table.insert(key, value)?;
+        }
+        rest = later;
+        let Some((first, _)) = rest.first() else {
+            return Ok(());
+        };
+        let mut cursor = table.lower_bound_mut(Bound::Included(first))?;
+        let mut run = 0;
+        for (key, value) in rest {
+            match cursor.insert_before(key, value) {
+                Ok(()) => run += 1,
+                // The key is stored already, or the cursor's next key has been passed.
+                Err(CursorError::UnorderedKey) => break,
+                Err(CursorError::Storage(error)) => return Err(error),
+                Err(_) => break,
+            }
+        }
+        cursor.close()?;
+        rest = &rest[run..];
+        patience = if run < SHORT_RUN {
+            (patience * 2).min(256)
+        } else {
+            1
+        };
+        plain = patience;
+    }
+}
+
+/// Adds the deltas to their counters; a counter that reaches 0 goes.
+fn apply_deltas(table: &mut Rows<'_>, deltas: Vec<(Keyspace, Vec<u8>, i64)>) -> Result<()> {
+    // Two keyspaces may count under one prefix, so keys are not in order yet; each is there once.
+    let mut by_key: Vec<(Vec<u8>, i64)> = deltas
+        .into_iter()
+        .map(|(space, prefix, delta)| (keys::counter(space, &prefix), delta))
+        .collect();
+    by_key.sort();
+    for (key, delta) in by_key {
+        let old = match table.get(key.as_slice()).map_err(from_redb)? {
+            Some(value) => envelope::open_u64(Keyspace::Counter, &key, value.value())?,
+            None => 0,
+        };
+        match old.checked_add_signed(delta) {
+            None => {
+                let what = format!("a counter of {old} that should change by {delta}");
+                return Err(Error::corrupt(Keyspace::Counter, &key, what));
+            }
+            Some(0) => drop(table.remove(key.as_slice()).map_err(from_redb)?),
+            Some(new) => {
+                let value = envelope::seal_u64(Keyspace::Counter, &key, new);
+                table
+                    .insert(key.as_slice(), value.as_slice())
+                    .map_err(from_redb)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn density_is_rows_of_the_span_per_delete() {
+        let database = ::redb::Builder::new()
+            .create_with_backend(::redb::backends::InMemoryBackend::new())
+            .unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut table = transaction.open_table(definition(Keyspace::Set)).unwrap();
+        let keys: Vec<[u8; 4]> = (0..10_000_u32).map(u32::to_be_bytes).collect();
+        for key in &keys {
+            table.insert(key.as_slice(), b"v".as_slice()).unwrap();
+        }
+        for (stride, dense) in [(1, true), (10, true), (20, false), (100, false)] {
+            let doomed: Vec<&[u8]> = keys
+                .iter()
+                .step_by(stride)
+                .take(100)
+                .map(<[u8; 4]>::as_slice)
+                .collect();
+            assert_eq!(lie_densely(&table, &doomed).unwrap(), dense, "every {stride}th");
+        }
+    }
+
+    #[test]
+    fn large_batches_are_split_evenly_and_small_ones_not_at_all() {
+        let job = |space, entries| {
+            let entries = vec![(Vec::new(), WriteOp::Delete); entries];
+            Job {
+                space,
+                batch: SpaceBatch {
+                    ranges: Vec::new(),
+                    entries,
+                },
+                deltas: Vec::new(),
+            }
+        };
+        let work = |jobs: &[Job]| jobs.iter().map(Job::work).sum::<usize>();
+        let (one, two) = split(vec![job(Keyspace::Set, 900), job(Keyspace::Asset, 900)]);
+        assert_eq!((work(&one), work(&two)), (1_800, 0));
+        let (one, two) = split(vec![job(Keyspace::Set, 9_000), job(Keyspace::Asset, 100)]);
+        assert_eq!((work(&one), work(&two)), (9_100, 0));
+        let sizes = [
+            (Keyspace::Meta, 10),
+            (Keyspace::Set, 4_000),
+            (Keyspace::Asset, 2_500),
+            (Keyspace::Store, 1_500),
+        ];
+        let (one, two) = split(sizes.map(|(space, size)| job(space, size)).into());
+        assert_eq!((work(&one), work(&two)), (4_010, 4_000));
+    }
+
+    #[test]
+    fn a_failure_on_either_thread_is_one_of_the_batch() {
+        let database = ::redb::Builder::new()
+            .create_with_backend(::redb::backends::InMemoryBackend::new())
+            .unwrap();
+        for broken in [Keyspace::Set, Keyspace::Asset] {
+            let transaction = database.begin_write().unwrap();
+            // A table can be open but once.
+            let _open = transaction.open_table(definition(broken)).unwrap();
+            let mut batch = WriteBatch::new();
+            for row in 0..2_000_u32 {
+                batch.put(Keyspace::Set, row.to_be_bytes().to_vec(), Vec::new());
+                batch.put(Keyspace::Asset, row.to_be_bytes().to_vec(), Vec::new());
+            }
+            assert!(apply(&transaction, batch).is_err(), "{broken:?}");
+        }
+    }
+}
