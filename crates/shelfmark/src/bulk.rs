@@ -29,7 +29,11 @@ impl fmt::Debug for Batched<'_> {
 
 impl Default for Batched<'_> {
     fn default() -> Self {
-        Self { chunk_entities: CHUNK_ENTITIES, chunk_bytes: CHUNK_BYTES, on_progress: None }
+        Self {
+            chunk_entities: CHUNK_ENTITIES,
+            chunk_bytes: CHUNK_BYTES,
+            on_progress: None,
+        }
     }
 }
 

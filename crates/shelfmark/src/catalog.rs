@@ -110,14 +110,21 @@ impl Inner {
         plan: &mut dyn FnMut(&dyn Snapshot) -> Result<WriteBatch>,
     ) -> Result<()> {
         let _entered = reentry::enter_write()?;
-        let operation = self.environment.ids.next_id(self.environment.clock.now()).as_u128();
-        self.backend.commit(CommitOptions::new(durability, operation), plan)
+        let operation = self
+            .environment
+            .ids
+            .next_id(self.environment.clock.now())
+            .as_u128();
+        self.backend
+            .commit(CommitOptions::new(durability, operation), plan)
     }
 }
 
 impl fmt::Debug for Catalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Catalog").field("backend", &self.inner.backend).finish_non_exhaustive()
+        f.debug_struct("Catalog")
+            .field("backend", &self.inner.backend)
+            .finish_non_exhaustive()
     }
 }
 
@@ -178,7 +185,10 @@ impl Catalog {
     ///
     /// `Io`, `Corrupt`, `Unavailable`.
     pub fn snapshot(&self) -> Result<CatalogSnapshot> {
-        Ok(CatalogSnapshot::new(self.inner.clone(), self.inner.backend.snapshot()?.into()))
+        Ok(CatalogSnapshot::new(
+            self.inner.clone(),
+            self.inner.backend.snapshot()?.into(),
+        ))
     }
 
     /// The names of all tenants, sorted. O(tenants).
@@ -188,7 +198,10 @@ impl Catalog {
     /// `Io`, `Corrupt`.
     pub fn tenants(&self) -> Result<Vec<String>> {
         let snapshot = self.inner.backend.snapshot()?;
-        Ok(tenants::all(&*snapshot)?.into_iter().map(|(name, _)| name).collect())
+        Ok(tenants::all(&*snapshot)?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect())
     }
 
     /// Deletes a tenant with everything in it, in one transaction, and tells whether it was there. O(what it holds).

@@ -35,20 +35,28 @@ where
     T: wincode::SchemaRead<'a, Decode, Dst = T>,
 {
     if body.len() > MAX_ENTITY_BYTES {
-        return Err(format!("a body of {} bytes, more than any entity has", body.len()));
+        return Err(format!(
+            "a body of {} bytes, more than any entity has",
+            body.len()
+        ));
     }
     wincode::config::deserialize_exact(body, DECODE).map_err(|error| error.to_string())
 }
 
 /// Free JSON as it is stored: compact text.
 pub(crate) fn json_text(object: Option<&JsonObject>) -> Result<Option<Cow<'static, str>>, String> {
-    let text = object.map(serde_json::to_string).transpose().map_err(|error| error.to_string())?;
+    let text = object
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(|error| error.to_string())?;
     Ok(text.map(Cow::Owned))
 }
 
 /// Free JSON from its stored text.
 pub(crate) fn parse_json_text(text: Option<&str>) -> Result<Option<JsonObject>, String> {
-    text.map(serde_json::from_str).transpose().map_err(|error| error.to_string())
+    text.map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| error.to_string())
 }
 
 /// Serializes the id of a parent the way the reference names one: `{"id": …}`.

@@ -29,10 +29,18 @@ pub(crate) fn seal(space: Keyspace, key: &[u8], body: &[u8]) -> Vec<u8> {
 /// The body of `value` as stored under `key`; `Corrupt` when it is not what was stored there.
 pub(crate) fn open<'a>(space: Keyspace, key: &[u8], value: &'a [u8]) -> Result<&'a [u8]> {
     let Some((header, body)) = value.split_first_chunk::<HEADER>() else {
-        return Err(Error::corrupt(space, key, format_args!("a value of {} bytes, too short", value.len())));
+        return Err(Error::corrupt(
+            space,
+            key,
+            format_args!("a value of {} bytes, too short", value.len()),
+        ));
     };
     if header[0] != FORMAT {
-        return Err(Error::corrupt(space, key, format_args!("unknown value format {}", header[0])));
+        return Err(Error::corrupt(
+            space,
+            key,
+            format_args!("unknown value format {}", header[0]),
+        ));
     }
     if header[1..] != checksum(space, key, body) {
         return Err(Error::corrupt(space, key, "a checksum mismatch"));

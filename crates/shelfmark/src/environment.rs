@@ -51,7 +51,10 @@ impl Default for Environment {
 struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the system's clock"
+    )]
     fn now(&self) -> Timestamp {
         std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
@@ -61,7 +64,10 @@ impl Clock for SystemClock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the system's randomness")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the system's randomness"
+)]
 fn fill_from_system(bytes: &mut [u8]) -> Result<()> {
     getrandom::fill(bytes)
         .map_err(|error| Error::new(ErrorKind::Io, "the system gave no random bytes").because(error))
@@ -94,7 +100,11 @@ impl IdSource for MonotonicIds {
         let stamp = uuid::Timestamp::from_unix(&*context, millis / 1000, (millis % 1000) as u32 * 1_000_000);
         let fresh = Uuid::new_v7(stamp);
         // The context counts within a millisecond and holds the time when the clock steps back; this guards the rest.
-        let id = if fresh.as_u128() > *last { fresh } else { Uuid::from_u128(*last + 1) };
+        let id = if fresh.as_u128() > *last {
+            fresh
+        } else {
+            Uuid::from_u128(*last + 1)
+        };
         *last = id.as_u128();
         id
     }
@@ -109,7 +119,11 @@ mod tests {
         let ids = MonotonicIds::new();
         let mut last = Uuid::nil();
         for step in 0..20_000 {
-            let millis = if step < 10_000 { 1_800_000_000_000 } else { 1_700_000_000_000 };
+            let millis = if step < 10_000 {
+                1_800_000_000_000
+            } else {
+                1_700_000_000_000
+            };
             let id = ids.next_id(Timestamp::from_millis(millis).unwrap());
             assert!(id > last, "{id} after {last}");
             assert_eq!(id.get_version_num(), 7);

@@ -110,13 +110,20 @@ pub struct Violation {
 impl Violation {
     /// A violation of the rule that `message` states, at `pointer`.
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), message: message.into() }
+        Self {
+            pointer: pointer.into(),
+            message: message.into(),
+        }
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pointer = if self.pointer.is_empty() { "(the input)" } else { &self.pointer };
+        let pointer = if self.pointer.is_empty() {
+            "(the input)"
+        } else {
+            &self.pointer
+        };
         write!(f, "{pointer}: {}", self.message)
     }
 }
@@ -197,7 +204,13 @@ impl Error {
     }
 
     fn with_detail(kind: ErrorKind, message: impl Into<String>, detail: Detail) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), detail, bulk: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            detail,
+            bulk: None,
+            source: None,
+        }))
     }
 
     /// The same error with the lower-level error that caused it.
@@ -209,7 +222,8 @@ impl Error {
 
     /// `Busy`, with the number of snapshots that stand in the way.
     pub fn busy(open_snapshots: u64, what: &str) -> Self {
-        let message = format!("cannot {what} while {open_snapshots} snapshots are open: drop them and try again");
+        let message =
+            format!("cannot {what} while {open_snapshots} snapshots are open: drop them and try again");
         Self::with_detail(ErrorKind::Busy, message, Detail::OpenSnapshots(open_snapshots))
     }
 
@@ -230,7 +244,11 @@ impl Error {
 
     pub(crate) fn not_found(missing: Vec<EntityId>) -> Self {
         let names: Vec<String> = missing.iter().take(10).map(EntityId::to_string).collect();
-        let more = if missing.len() > 10 { format!(" and {} more", missing.len() - 10) } else { String::new() };
+        let more = if missing.len() > 10 {
+            format!(" and {} more", missing.len() - 10)
+        } else {
+            String::new()
+        };
         let message = format!("there is no {}{more} in this tenant", names.join(", no "));
         Self::with_detail(ErrorKind::NotFound, message, Detail::Missing(missing))
     }
@@ -242,13 +260,19 @@ impl Error {
         Self::with_detail(
             ErrorKind::VersionConflict,
             message,
-            Detail::Conflict(VersionConflict { entity, expected, found }),
+            Detail::Conflict(VersionConflict {
+                entity,
+                expected,
+                found,
+            }),
         )
     }
 
     pub(crate) fn stores_not_empty(stores: Vec<NonEmptyStore>) -> Self {
-        let names: Vec<String> =
-            stores.iter().map(|s| format!("data store {} holds {} data assets", s.store, s.assets)).collect();
+        let names: Vec<String> = stores
+            .iter()
+            .map(|s| format!("data store {} holds {} data assets", s.store, s.assets))
+            .collect();
         let message = format!("{}: delete them first", names.join(", "));
         Self::with_detail(ErrorKind::NotEmpty, message, Detail::NotEmpty(stores))
     }
@@ -335,7 +359,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(bulk) = self.0.bulk {
-            write!(f, "member {} of the bulk call ({} stored before it): ", bulk.index, bulk.stored)?;
+            write!(
+                f,
+                "member {} of the bulk call ({} stored before it): ",
+                bulk.index, bulk.stored
+            )?;
         }
         f.write_str(&self.0.message)
     }
@@ -343,6 +371,9 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }

@@ -50,8 +50,11 @@ pub(crate) fn is_blank(snapshot: &dyn Snapshot) -> Result<bool> {
 pub(crate) fn initialize(backend: &dyn Backend, options: &Options) -> Result<()> {
     let mut cursor_key = [0; 32];
     (options.environment.fill_random)(&mut cursor_key)?;
-    let flags =
-        if options.unique_technical_names == Some(true) { UNIQUE_TECHNICAL_NAMES } else { 0 };
+    let flags = if options.unique_technical_names == Some(true) {
+        UNIQUE_TECHNICAL_NAMES
+    } else {
+        0
+    };
     commit(backend, options, &mut |snapshot| {
         let mut batch = WriteBatch::new();
         // Somebody else may have been faster.
@@ -69,22 +72,38 @@ pub(crate) fn initialize(backend: &dyn Backend, options: &Options) -> Result<()>
 pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catalog> {
     migrate(&*backend, options, MIGRATIONS, FORMAT)?;
     let snapshot = backend.snapshot()?;
-    let unique = required(&*snapshot, keys::META_OPTIONS)?.first().copied().unwrap_or_default()
+    let unique = required(&*snapshot, keys::META_OPTIONS)?
+        .first()
+        .copied()
+        .unwrap_or_default()
         & UNIQUE_TECHNICAL_NAMES
         != 0;
-    if options.unique_technical_names.is_some_and(|asked| asked != unique) {
+    if options
+        .unique_technical_names
+        .is_some_and(|asked| asked != unique)
+    {
         return Err(Error::new(
             ErrorKind::OptionMismatch,
-            format!("the catalog was created with unique_technical_names({unique}): open it with that, or leave the option out"),
+            format!(
+                "the catalog was created with unique_technical_names({unique}): open it with that, or leave the option out"
+            ),
         ));
     }
-    let cursor_key = required(&*snapshot, keys::META_CURSOR_KEY)?.try_into().map_err(|_| {
-        Error::corrupt(Keyspace::Meta, keys::META_CURSOR_KEY, "a cursor key of a wrong length")
-    })?;
+    let cursor_key = required(&*snapshot, keys::META_CURSOR_KEY)?
+        .try_into()
+        .map_err(|_| {
+            Error::corrupt(
+                Keyspace::Meta,
+                keys::META_CURSOR_KEY,
+                "a cursor key of a wrong length",
+            )
+        })?;
     drop(snapshot);
     tracing::debug!(unique_technical_names = unique, "catalog opened");
     let inner = Inner::new(backend, options, unique, cursor_key);
-    Ok(Catalog { inner: Arc::new(inner) })
+    Ok(Catalog {
+        inner: Arc::new(inner),
+    })
 }
 
 /// Brings a catalog of an older format, or with keys of another version of Unicode, up to date, in one transaction.
@@ -100,7 +119,9 @@ pub(crate) fn migrate(
     if format > target {
         return Err(Error::new(
             ErrorKind::FormatTooNew,
-            format!("the catalog has format {format}, and this version knows formats up to {target}: upgrade"),
+            format!(
+                "the catalog has format {format}, and this version knows formats up to {target}: upgrade"
+            ),
         ));
     }
     let old_keys = unicode != unicode_version().as_bytes();
@@ -108,29 +129,46 @@ pub(crate) fn migrate(
         return Ok(());
     }
     if !backend.limits().writable {
-        let message = format!("the catalog has format {format}, this version writes {target}: open it writable once");
+        let message =
+            format!("the catalog has format {format}, this version writes {target}: open it writable once");
         return Err(Error::new(ErrorKind::FormatTooOld, message));
     }
     if let Some(path) = &options.backup_before_migration {
         care::backup::copy(&*snapshot, path)?;
     }
     drop(snapshot);
-    tracing::info!(from = format, to = target, rebuild_indexes = old_keys, "migrating the catalog");
+    tracing::info!(
+        from = format,
+        to = target,
+        rebuild_indexes = old_keys,
+        "migrating the catalog"
+    );
     commit(backend, options, &mut |snapshot| {
         let mut batch = WriteBatch::new();
         let from = format_of(snapshot)?;
         for step in from..target {
-            let migration = migrations.iter().find(|migration| migration.from == step).ok_or_else(|| {
-                let message = format!("no migration leads from format {step}: open the catalog with an older version first");
-                Error::new(ErrorKind::FormatTooOld, message)
-            })?;
-            let staged = crate::backend::Overlay { base: snapshot, staged: &batch };
+            let migration = migrations
+                .iter()
+                .find(|migration| migration.from == step)
+                .ok_or_else(|| {
+                    let message = format!(
+                        "no migration leads from format {step}: open the catalog with an older version first"
+                    );
+                    Error::new(ErrorKind::FormatTooOld, message)
+                })?;
+            let staged = crate::backend::Overlay {
+                base: snapshot,
+                staged: &batch,
+            };
             let mut next = WriteBatch::new();
             (migration.run)(&staged, &mut next)?;
             batch.absorb(next);
         }
         if old_keys {
-            let staged = crate::backend::Overlay { base: snapshot, staged: &batch };
+            let staged = crate::backend::Overlay {
+                base: snapshot,
+                staged: &batch,
+            };
             let next = care::repair::rebuild_indexes(&staged)?;
             batch.absorb(next);
         }
@@ -147,7 +185,10 @@ fn unicode_version() -> String {
 
 fn format_of(snapshot: &dyn Snapshot) -> Result<u32> {
     let bytes = read(snapshot, keys::META_FORMAT)?.ok_or_else(|| {
-        Error::new(ErrorKind::NotACatalog, "the file is a database, but not of this program: correct the path")
+        Error::new(
+            ErrorKind::NotACatalog,
+            "the file is a database, but not of this program: correct the path",
+        )
     })?;
     bytes
         .try_into()
@@ -168,7 +209,11 @@ fn read(snapshot: &dyn Snapshot, key: &[u8]) -> Result<Option<Vec<u8>>> {
 }
 
 fn put(batch: &mut WriteBatch, key: &[u8], body: &[u8]) {
-    batch.put(Keyspace::Meta, key.to_vec(), envelope::seal(Keyspace::Meta, key, body));
+    batch.put(
+        Keyspace::Meta,
+        key.to_vec(),
+        envelope::seal(Keyspace::Meta, key, body),
+    );
 }
 
 fn commit(
@@ -182,5 +227,9 @@ fn commit(
 }
 
 /// The meta keys that every catalog has.
-pub(crate) const REQUIRED_META: [&[u8]; 4] =
-    [keys::META_FORMAT, keys::META_UNICODE, keys::META_OPTIONS, keys::META_CURSOR_KEY];
+pub(crate) const REQUIRED_META: [&[u8]; 4] = [
+    keys::META_FORMAT,
+    keys::META_UNICODE,
+    keys::META_OPTIONS,
+    keys::META_CURSOR_KEY,
+];

@@ -37,7 +37,10 @@ pub(crate) struct IndexEntry {
 
 impl Indexed<'_> {
     fn parent(&self, tenant: TenantNumber) -> Parent {
-        Parent { tenant, id: self.parent }
+        Parent {
+            tenant,
+            id: self.parent,
+        }
     }
 
     /// Every index entry, always in the same order and number for entities of one kind.
@@ -57,16 +60,21 @@ impl Indexed<'_> {
                     let value = name_value(space, &key, self.name);
                     (key, value)
                 }
-                IndexOrder::TechnicalName => {
-                    (keys::by_text(parent, &TextKey::new(Some(self.technical_name)), self.id), Vec::new())
-                }
-                IndexOrder::Modified => {
-                    (keys::by_time(parent, self.last_modified_time, self.id), Vec::new())
-                }
+                IndexOrder::TechnicalName => (
+                    keys::by_text(parent, &TextKey::new(Some(self.technical_name)), self.id),
+                    Vec::new(),
+                ),
+                IndexOrder::Modified => (
+                    keys::by_time(parent, self.last_modified_time, self.id),
+                    Vec::new(),
+                ),
             };
             entries.push(IndexEntry { space, key, value });
         }
-        entries.extend(self.secure_qri.map(|secure_qri| entry_apart(tenant, self.id, secure_qri)));
+        entries.extend(
+            self.secure_qri
+                .map(|secure_qri| entry_apart(tenant, self.id, secure_qri)),
+        );
         entries
     }
 
@@ -92,7 +100,9 @@ pub(crate) fn children_counter(parent: Parent, kind: EntityKind) -> (Keyspace, V
 
 /// The counters that count a row with this key.
 pub(crate) fn counters_of_row(space: Keyspace, key: &[u8]) -> Vec<(Keyspace, Vec<u8>)> {
-    let Some(tenant) = keys::tenant_of(key) else { return Vec::new() };
+    let Some(tenant) = keys::tenant_of(key) else {
+        return Vec::new();
+    };
     let mut counters = Vec::new();
     for kind in EntityKind::ALL {
         if space == entities(kind) {
@@ -116,7 +126,10 @@ pub(crate) fn stage(
     let after = new.map(|new| new.entries(tenant)).unwrap_or_default();
     // Both are empty or in the same order, so an entry that does not move meets itself.
     for entry in &before {
-        if !after.iter().any(|kept| kept.space == entry.space && kept.key == entry.key) {
+        if !after
+            .iter()
+            .any(|kept| kept.space == entry.space && kept.key == entry.key)
+        {
             batch.delete(entry.space, entry.key.clone());
         }
     }
@@ -160,7 +173,11 @@ pub(crate) fn stage_gone_apart(batch: &mut WriteBatch, tenant: TenantNumber, id:
 
 fn entry_apart(tenant: TenantNumber, id: Uuid, secure_qri: &str) -> IndexEntry {
     let key = keys::by_secure_qri(tenant, secure_qri, id);
-    IndexEntry { space: Keyspace::SetBySecureQri, key, value: Vec::new() }
+    IndexEntry {
+        space: Keyspace::SetBySecureQri,
+        key,
+        value: Vec::new(),
+    }
 }
 
 /// The value of a name's index entry: the name as written, unless the key tells it.
@@ -172,12 +189,23 @@ fn name_value(space: Keyspace, key: &[u8], name: Option<&str>) -> Vec<u8> {
 }
 
 fn key_tells(name: &str) -> bool {
-    name.len() <= FOLDED_BYTES && matches!(fold(name), Cow::Borrowed(_)) && !name.bytes().any(|byte| byte <= 1)
+    name.len() <= FOLDED_BYTES
+        && matches!(fold(name), Cow::Borrowed(_))
+        && !name.bytes().any(|byte| byte <= 1)
 }
 
 /// The name as written from an entry of a name index, whose key has `parent` bytes before the text.
-pub(crate) fn name_of_entry(space: Keyspace, key: &[u8], value: &[u8], parent: usize) -> Result<Option<String>> {
-    let text = key.len().checked_sub(keys::ID).and_then(|end| key.get(parent..end)).unwrap_or_default();
+pub(crate) fn name_of_entry(
+    space: Keyspace,
+    key: &[u8],
+    value: &[u8],
+    parent: usize,
+) -> Result<Option<String>> {
+    let text = key
+        .len()
+        .checked_sub(keys::ID)
+        .and_then(|end| key.get(parent..end))
+        .unwrap_or_default();
     let bytes = match (text.split_last(), value) {
         (Some((0, folded)), []) => folded,
         (Some((0, _)), value) => envelope::open(space, key, value)?,
@@ -198,7 +226,15 @@ mod tests {
     fn a_name_index_gives_back_the_name_as_written() {
         let tenant = TenantNumber(7);
         let long = "x".repeat(600);
-        for name in [None, Some(""), Some("orders"), Some("Orders"), Some("Straße"), Some("a\u{0}b\u{1}"), Some(&long)] {
+        for name in [
+            None,
+            Some(""),
+            Some("orders"),
+            Some("Orders"),
+            Some("Straße"),
+            Some("a\u{0}b\u{1}"),
+            Some(&long),
+        ] {
             let indexed = Indexed {
                 kind: EntityKind::Set,
                 id: Uuid::from_u128(9),

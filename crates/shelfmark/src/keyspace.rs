@@ -114,8 +114,12 @@ pub(crate) enum IndexOrder {
 }
 
 impl IndexOrder {
-    pub(crate) const ALL: [IndexOrder; 4] =
-        [IndexOrder::Creation, IndexOrder::Name, IndexOrder::TechnicalName, IndexOrder::Modified];
+    pub(crate) const ALL: [IndexOrder; 4] = [
+        IndexOrder::Creation,
+        IndexOrder::Name,
+        IndexOrder::TechnicalName,
+        IndexOrder::Modified,
+    ];
 
     /// The keyspace that holds this order. Stores in creation order are the `store` keyspace itself.
     pub(crate) const fn keyspace(self, kind: EntityKind) -> Keyspace {
@@ -147,11 +151,11 @@ pub(crate) const fn entities(kind: EntityKind) -> Keyspace {
 
 /// The number that stands for a tenant in every key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct TenantNumber(pub(crate) u32);
+pub struct TenantNumber(pub(crate) u32);
 
 /// What the entities of one list hang from: the tenant for stores, a store for assets, an asset for sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Parent {
+pub struct Parent {
     pub(crate) tenant: TenantNumber,
     /// `None` for stores.
     pub(crate) id: Option<Uuid>,
@@ -243,12 +247,14 @@ pub(crate) mod keys {
 
     /// The tenant's number that a key begins with.
     pub(crate) fn tenant_of(key: &[u8]) -> Option<TenantNumber> {
-        key.first_chunk::<TENANT>().map(|bytes| TenantNumber(u32::from_be_bytes(*bytes)))
+        key.first_chunk::<TENANT>()
+            .map(|bytes| TenantNumber(u32::from_be_bytes(*bytes)))
     }
 
     /// The parent's id in the key of an index entry of assets or sets.
     pub(crate) fn parent_of(key: &[u8]) -> Option<Uuid> {
-        key.get(TENANT..TENANT + ID).and_then(|bytes| Uuid::from_slice(bytes).ok())
+        key.get(TENANT..TENANT + ID)
+            .and_then(|bytes| Uuid::from_slice(bytes).ok())
     }
 
     /// The counter of the keys in `space` that begin with `prefix`.

@@ -217,6 +217,35 @@ impl Options {
         self.on_initialized(backend)
     }
 
+    /// The built-in backend over a new, blank file: to be wrapped, then given to [`Options::on_backend`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Options::create`].
+    pub fn create_backend(&self, path: impl AsRef<Path>) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(RedbBackend::create(path.as_ref(), self.redb(), |_| {
+            Ok(())
+        })?))
+    }
+
+    /// The built-in backend over an existing file: to be wrapped, then given to [`Options::on_backend`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Options::open`] that concern the file itself.
+    pub fn open_backend(&self, path: impl AsRef<Path>) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(RedbBackend::open(path.as_ref(), self.redb())?))
+    }
+
+    /// The built-in backend in memory, blank: to be wrapped, then given to [`Options::on_backend`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Options::in_memory`].
+    pub fn in_memory_backend(&self) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(RedbBackend::in_memory(self.redb(), |_| Ok(()))?))
+    }
+
     fn on_initialized(&self, backend: Arc<dyn Backend>) -> Result<Catalog> {
         format::open(backend, self)
     }

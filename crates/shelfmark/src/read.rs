@@ -138,8 +138,10 @@ pub trait Read {
         &self,
         members: impl IntoIterator<Item = (I, Expectation)>,
     ) -> Result<Deleted> {
-        let members: Vec<(EntityId, Expectation)> =
-            members.into_iter().map(|(id, expectation)| (id.into(), expectation)).collect();
+        let members: Vec<(EntityId, Expectation)> = members
+            .into_iter()
+            .map(|(id, expectation)| (id.into(), expectation))
+            .collect();
         let Context { inner, actor } = self.context();
         self.with_view(|view| {
             let mut stage = Stage::new(inner, view.snapshot, view.name, actor)?;

@@ -24,7 +24,9 @@ pub(crate) fn enter_write() -> Result<Entered> {
              it afterwards",
         ));
     }
-    Ok(Entered { _not_send: PhantomData })
+    Ok(Entered {
+        _not_send: PhantomData,
+    })
 }
 
 impl Drop for Entered {

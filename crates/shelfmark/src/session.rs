@@ -30,14 +30,22 @@ pub struct Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("tenant", &self.tenant).field("actor", &self.actor).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("tenant", &self.tenant)
+            .field("actor", &self.actor)
+            .finish_non_exhaustive()
     }
 }
 
 impl Session {
     pub(crate) fn new(inner: Arc<Inner>, tenant: Arc<str>, actor: Arc<str>) -> Self {
         let durability = inner.durability;
-        Self { inner, tenant, actor, durability }
+        Self {
+            inner,
+            tenant,
+            actor,
+            durability,
+        }
     }
 
     /// The same session with another durability of its writes.
@@ -67,7 +75,12 @@ impl Session {
     /// `Io`, `Corrupt`, `Unavailable`.
     pub fn snapshot(&self) -> Result<TenantSnapshot> {
         let (snapshot, number) = self.inner.snapshot_of(&self.tenant)?;
-        Ok(TenantSnapshot::new(self.inner.clone(), snapshot.into(), self.tenant.clone(), number))
+        Ok(TenantSnapshot::new(
+            self.inner.clone(),
+            snapshot.into(),
+            self.tenant.clone(),
+            number,
+        ))
     }
 
     /// Iterates over what `query` selects, in its order, on one snapshot. Filters and sort are honoured; page and limit are not. Memory stays
@@ -108,24 +121,31 @@ impl Session {
         mut work: impl FnMut(&Transaction<'_>) -> std::result::Result<T, X>,
     ) -> std::result::Result<T, X> {
         let mut outcome = None;
-        let committed = self.inner.commit(self.durability, &mut |snapshot: &dyn Snapshot| {
-            let transaction = Transaction::new(self, snapshot);
-            match work(&transaction) {
-                Ok(value) => {
-                    outcome = Some(Ok(value));
-                    Ok(transaction.into_batch())
+        let committed = self
+            .inner
+            .commit(self.durability, &mut |snapshot: &dyn Snapshot| {
+                let transaction = Transaction::new(self, snapshot);
+                match work(&transaction) {
+                    Ok(value) => {
+                        outcome = Some(Ok(value));
+                        Ok(transaction.into_batch())
+                    }
+                    Err(error) => {
+                        outcome = Some(Err(error));
+                        Err(Error::new(
+                            ErrorKind::Internal,
+                            "the transaction's closure gave an error",
+                        ))
+                    }
                 }
-                Err(error) => {
-                    outcome = Some(Err(error));
-                    Err(Error::new(ErrorKind::Internal, "the transaction's closure gave an error"))
-                }
-            }
-        });
+            });
         match (outcome, committed) {
             (Some(Err(error)), _) => Err(error),
             (Some(Ok(value)), Ok(())) => Ok(value),
             (_, Err(error)) => Err(error.into()),
-            (None, Ok(())) => Err(Error::new(ErrorKind::Internal, "the backend committed without a plan").into()),
+            (None, Ok(())) => {
+                Err(Error::new(ErrorKind::Internal, "the backend committed without a plan").into())
+            }
         }
     }
 
@@ -171,7 +191,11 @@ impl Session {
             });
             committed.map_err(|error| error.at_bulk_index(stored + failed_at, stored))?;
             stored += chunk.len() as u64;
-            ids.extend(chunk.iter().map(|prepared| <N::Entity as Entity>::Id::from_uuid(prepared.id)));
+            ids.extend(
+                chunk
+                    .iter()
+                    .map(|prepared| <N::Entity as Entity>::Id::from_uuid(prepared.id)),
+            );
             if let Some(report) = &mut options.on_progress {
                 report(&BulkProgress { stored });
             }
@@ -183,11 +207,18 @@ impl Session {
 impl Read for Session {
     fn with_view<R>(&self, read: impl FnOnce(&TenantView<'_>) -> Result<R>) -> Result<R> {
         let (snapshot, number) = self.inner.snapshot_of(&self.tenant)?;
-        read(&TenantView { snapshot: &*snapshot, name: &self.tenant, number })
+        read(&TenantView {
+            snapshot: &*snapshot,
+            name: &self.tenant,
+            number,
+        })
     }
 
     fn context(&self) -> Context<'_> {
-        Context { inner: &self.inner, actor: &self.actor }
+        Context {
+            inner: &self.inner,
+            actor: &self.actor,
+        }
     }
 }
 

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Entity;
 use crate::backend::Snapshot;
 use crate::catalog::Inner;
-use crate::engine::tenants::{self, check_name};
 use crate::engine::TenantView;
+use crate::engine::tenants::{self, check_name};
 use crate::error::Result;
 use crate::keyspace::TenantNumber;
 use crate::list::{Query, Stream};
 use crate::read::{Context, Read};
-use crate::Entity;
 
 /// One consistent state of the whole catalog, from [`Catalog::snapshot`](crate::Catalog::snapshot). Cheap to clone, usable from any thread.
 #[derive(Clone)]
@@ -39,7 +39,12 @@ impl CatalogSnapshot {
     pub fn tenant(&self, name: &str) -> Result<TenantSnapshot> {
         check_name("tenant", name)?;
         let number = tenants::number(&*self.snapshot, name)?;
-        Ok(TenantSnapshot::new(self.inner.clone(), self.snapshot.clone(), name.into(), number))
+        Ok(TenantSnapshot::new(
+            self.inner.clone(),
+            self.snapshot.clone(),
+            name.into(),
+            number,
+        ))
     }
 
     /// The names of all tenants in this state, sorted.
@@ -48,7 +53,10 @@ impl CatalogSnapshot {
     ///
     /// `Io`, `Corrupt`.
     pub fn tenants(&self) -> Result<Vec<String>> {
-        Ok(tenants::all(&*self.snapshot)?.into_iter().map(|(name, _)| name).collect())
+        Ok(tenants::all(&*self.snapshot)?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect())
     }
 }
 
@@ -65,7 +73,9 @@ pub struct TenantSnapshot {
 
 impl fmt::Debug for TenantSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TenantSnapshot").field("tenant", &self.tenant).finish_non_exhaustive()
+        f.debug_struct("TenantSnapshot")
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,11 +86,20 @@ impl TenantSnapshot {
         tenant: Arc<str>,
         number: Option<TenantNumber>,
     ) -> Self {
-        Self { inner, snapshot, tenant, number }
+        Self {
+            inner,
+            snapshot,
+            tenant,
+            number,
+        }
     }
 
     pub(crate) fn view(&self) -> TenantView<'_> {
-        TenantView { snapshot: &*self.snapshot, name: &self.tenant, number: self.number }
+        TenantView {
+            snapshot: &*self.snapshot,
+            name: &self.tenant,
+            number: self.number,
+        }
     }
 
     /// The tenant.
@@ -105,6 +124,9 @@ impl Read for TenantSnapshot {
 
     fn context(&self) -> Context<'_> {
         // A snapshot writes nothing that could be ascribed to an actor.
-        Context { inner: &self.inner, actor: "" }
+        Context {
+            inner: &self.inner,
+            actor: "",
+        }
     }
 }

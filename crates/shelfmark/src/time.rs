@@ -39,7 +39,11 @@ impl std::error::Error for TimestampError {}
 impl Timestamp {
     /// From milliseconds since 1970-01-01T00:00:00Z.
     pub fn from_millis(millis: i64) -> Result<Self, TimestampError> {
-        if (MIN..=MAX).contains(&millis) { Ok(Self(millis)) } else { Err(TimestampError) }
+        if (MIN..=MAX).contains(&millis) {
+            Ok(Self(millis))
+        } else {
+            Err(TimestampError)
+        }
     }
 
     /// From milliseconds, clamped to the years 0 to 9999.
@@ -106,13 +110,19 @@ mod tests {
 
     #[test]
     fn the_first_and_last_moments_display_and_parse() {
-        for (millis, text) in [(MIN, "0000-01-01T00:00:00.000Z"), (MAX, "9999-12-31T23:59:59.999Z")] {
+        for (millis, text) in [
+            (MIN, "0000-01-01T00:00:00.000Z"),
+            (MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
             let time = Timestamp::from_millis(millis).unwrap();
             assert_eq!(time.to_string(), text);
             assert_eq!(text.parse(), Ok(time));
         }
         assert_eq!(Timestamp::from_millis(MAX + 1), Err(TimestampError));
-        assert_eq!("9999-12-31T23:59:59.999-01:00".parse::<Timestamp>(), Err(TimestampError));
+        assert_eq!(
+            "9999-12-31T23:59:59.999-01:00".parse::<Timestamp>(),
+            Err(TimestampError)
+        );
     }
 
     #[test]

@@ -19,7 +19,11 @@ pub struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     pub(crate) fn new(session: &'a Session, base: &'a dyn Snapshot) -> Self {
-        Self { session, base, staged: RefCell::new(WriteBatch::new()) }
+        Self {
+            session,
+            base,
+            staged: RefCell::new(WriteBatch::new()),
+        }
     }
 
     pub(crate) fn into_batch(self) -> WriteBatch {
@@ -30,10 +34,17 @@ impl<'a> Transaction<'a> {
 impl Read for Transaction<'_> {
     fn with_view<R>(&self, read: impl FnOnce(&TenantView<'_>) -> Result<R>) -> Result<R> {
         let staged = self.staged.borrow();
-        let overlay = Overlay { base: self.base, staged: &staged };
+        let overlay = Overlay {
+            base: self.base,
+            staged: &staged,
+        };
         let name = self.session.tenant();
         let number = tenants::number(&overlay, name)?;
-        read(&TenantView { snapshot: &overlay, name, number })
+        read(&TenantView {
+            snapshot: &overlay,
+            name,
+            number,
+        })
     }
 
     fn context(&self) -> Context<'_> {
@@ -49,7 +60,10 @@ impl Write for Transaction<'_> {
     ) -> Result<T> {
         let (value, batch) = {
             let staged = self.staged.borrow();
-            let overlay = Overlay { base: self.base, staged: &staged };
+            let overlay = Overlay {
+                base: self.base,
+                staged: &staged,
+            };
             let session = self.session;
             let mut stage = Stage::new(&session.inner, &overlay, session.tenant(), session.actor())?;
             (operation(&mut stage)?, stage.batch)

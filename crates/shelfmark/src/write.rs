@@ -1,9 +1,9 @@
 //! Writing: the same calls on a session, each a transaction of its own, and inside a transaction.
 
+use crate::engine::Stage;
 use crate::engine::change::{self, change};
 use crate::engine::create::{self, Parents};
 use crate::engine::delete::{self, Deleted};
-use crate::engine::Stage;
 use crate::entity::{Entity, NewEntity, TypedId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::patch::Patch;
@@ -150,7 +150,9 @@ pub trait Write: Read {
     ) -> Result<Vec<I::Entity>> {
         let members: Vec<_> = members.into_iter().collect();
         self.run(move |stage| {
-            each(&members, |(id, expectation, patch)| patch_one(stage, *id, *expectation, patch))
+            each(&members, |(id, expectation, patch)| {
+                patch_one(stage, *id, *expectation, patch)
+            })
         })
     }
 
@@ -180,7 +182,10 @@ pub trait Write: Read {
                 outcome => return outcome,
             }
         }
-        let message = format!("{} was changed by others {UPDATE_ATTEMPTS} times: try again later", id.into());
+        let message = format!(
+            "{} was changed by others {UPDATE_ATTEMPTS} times: try again later",
+            id.into()
+        );
         Err(Error::new(ErrorKind::Contended, message))
     }
 
@@ -195,7 +200,9 @@ pub trait Write: Read {
         mut f: impl FnMut(I, &mut <I::Entity as Entity>::New),
     ) -> Result<Vec<I::Entity>> {
         let members: Vec<(I, Expectation)> = members.into_iter().collect();
-        let any = members.iter().any(|(_, expectation)| *expectation == Expectation::Any);
+        let any = members
+            .iter()
+            .any(|(_, expectation)| *expectation == Expectation::Any);
         for _ in 0..UPDATE_ATTEMPTS {
             let read = |&(id, expectation): &(I, Expectation)| {
                 let state = self
@@ -231,8 +238,10 @@ pub trait Write: Read {
     ///
     /// `NotFound` naming every id that is not there, `VersionConflict`, `NotEmpty` naming every store that has assets.
     fn delete_all<I: TypedId>(&self, members: impl IntoIterator<Item = (I, Expectation)>) -> Result<Deleted> {
-        let members: Vec<(EntityId, Expectation)> =
-            members.into_iter().map(|(id, expectation)| (id.into(), expectation)).collect();
+        let members: Vec<(EntityId, Expectation)> = members
+            .into_iter()
+            .map(|(id, expectation)| (id.into(), expectation))
+            .collect();
         self.run(move |stage| delete::delete(stage, &members))
     }
 

@@ -49,7 +49,11 @@ struct SpaceLog {
 impl SpaceLog {
     fn index(&self) -> &BTreeMap<Vec<u8>, usize> {
         self.index.get_or_init(|| {
-            self.log.iter().enumerate().map(|(position, (key, _))| (key.clone(), position)).collect()
+            self.log
+                .iter()
+                .enumerate()
+                .map(|(position, (key, _))| (key.clone(), position))
+                .collect()
         })
     }
 
@@ -63,8 +67,10 @@ impl SpaceLog {
     fn clear(&mut self, range: KeyRange) {
         self.index();
         if let Some(index) = self.index.get_mut() {
-            let doomed: Vec<Vec<u8>> =
-                index.range::<[u8], _>(range_bounds(&range)).map(|(key, _)| key.clone()).collect();
+            let doomed: Vec<Vec<u8>> = index
+                .range::<[u8], _>(range_bounds(&range))
+                .map(|(key, _)| key.clone())
+                .collect();
             for key in doomed {
                 index.remove(&key);
             }
@@ -99,7 +105,11 @@ impl SpaceLog {
     }
 
     fn into_batch(self) -> SpaceBatch {
-        let ranges = self.cleared.into_iter().map(|(start, end)| KeyRange::new(start, end)).collect();
+        let ranges = self
+            .cleared
+            .into_iter()
+            .map(|(start, end)| KeyRange::new(start, end))
+            .collect();
         let mut log = self.log;
         let entries = match self.index.into_inner() {
             Some(index) => index
@@ -170,7 +180,8 @@ impl WriteBatch {
             return;
         }
         if space == Keyspace::Counter {
-            self.counters.retain(|(of, prefix), _| !range.contains(&keys::counter(*of, prefix)));
+            self.counters
+                .retain(|(of, prefix), _| !range.contains(&keys::counter(*of, prefix)));
         }
         self.operations += 1;
         self.log_mut(space).clear(range);
@@ -199,7 +210,12 @@ impl WriteBatch {
 
     /// Adds everything of `later` behind what this batch holds already.
     pub fn absorb(&mut self, later: WriteBatch) {
-        let WriteBatch { spaces, counters, bytes, operations } = later;
+        let WriteBatch {
+            spaces,
+            counters,
+            bytes,
+            operations,
+        } = later;
         let total = self.operations + operations;
         for (position, log) in spaces.into_iter().enumerate() {
             let Some(log) = log else { continue };
@@ -268,7 +284,9 @@ impl WriteBatch {
         range: &KeyRange,
         direction: Direction,
     ) -> Box<dyn Iterator<Item = (&'a [u8], &'a WriteOp)> + 'a> {
-        let Some(log) = self.log(space) else { return Box::new(std::iter::empty()) };
+        let Some(log) = self.log(space) else {
+            return Box::new(std::iter::empty());
+        };
         let entries = log
             .index()
             .range::<[u8], _>(range_bounds(range))
@@ -313,7 +331,10 @@ mod tests {
             let entries = only_space(batch).entries;
             assert_eq!(
                 entries,
-                [(b"a".to_vec(), WriteOp::Delete), (b"b".to_vec(), WriteOp::Put(b"3".to_vec()))]
+                [
+                    (b"a".to_vec(), WriteOp::Delete),
+                    (b"b".to_vec(), WriteOp::Put(b"3".to_vec()))
+                ]
             );
         }
     }
@@ -330,7 +351,10 @@ mod tests {
         assert_eq!(batch.staged(Keyspace::Set, b"d"), None);
         let SpaceBatch { ranges, entries } = only_space(batch);
         assert_eq!(ranges, [KeyRange::new(b"a".to_vec(), Some(b"c".to_vec()))]);
-        assert_eq!(entries.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>(), [&b"a2"[..], b"c"]);
+        assert_eq!(
+            entries.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>(),
+            [&b"a2"[..], b"c"]
+        );
     }
 
     #[test]

@@ -69,7 +69,10 @@ pub struct CommitOptions {
 impl CommitOptions {
     /// Options of a commit with this durability and operation id.
     pub fn new(durability: Durability, operation: u128) -> Self {
-        Self { durability, operation }
+        Self {
+            durability,
+            operation,
+        }
     }
 }
 
@@ -129,7 +132,11 @@ pub struct MaintenanceReport {
 impl MaintenanceReport {
     /// A report of these three figures.
     pub fn new(size_before: u64, size_after: u64, intact: bool) -> Self {
-        Self { size_before, size_after, intact }
+        Self {
+            size_before,
+            size_after,
+            intact,
+        }
     }
 }
 
@@ -145,12 +152,18 @@ pub struct KeyRange {
 impl KeyRange {
     /// Every key.
     pub fn all() -> Self {
-        Self { start: Vec::new(), end: None }
+        Self {
+            start: Vec::new(),
+            end: None,
+        }
     }
 
     /// Every key that begins with `prefix`.
     pub fn prefix(prefix: &[u8]) -> Self {
-        Self { start: prefix.to_vec(), end: successor(prefix) }
+        Self {
+            start: prefix.to_vec(),
+            end: successor(prefix),
+        }
     }
 
     /// From `start` on, up to but without `end`.
@@ -165,7 +178,9 @@ impl KeyRange {
 
     /// Whether no key can be in the range.
     pub fn is_empty(&self) -> bool {
-        self.end.as_deref().is_some_and(|end| self.start.as_slice() >= end)
+        self.end
+            .as_deref()
+            .is_some_and(|end| self.start.as_slice() >= end)
     }
 }
 
@@ -251,17 +266,22 @@ impl fmt::Debug for dyn Snapshot + '_ {
 
 impl fmt::Debug for dyn Backend + '_ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backend").field("limits", &self.limits()).field("health", &self.health()).finish()
+        f.debug_struct("Backend")
+            .field("limits", &self.limits())
+            .field("health", &self.health())
+            .finish()
     }
 }
 
 /// Lower-case hexadecimal, for messages.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]

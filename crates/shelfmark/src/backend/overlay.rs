@@ -39,7 +39,8 @@ impl Snapshot for Overlay<'_> {
             }
         }
         let wanted: Vec<&[u8]> = below.iter().map(|&position| keys[position]).collect();
-        self.base.get_many(space, &wanted, &mut |at, value| visit(below[at], value))
+        self.base
+            .get_many(space, &wanted, &mut |at, value| visit(below[at], value))
     }
 
     fn scan(
@@ -98,10 +99,17 @@ impl Snapshot for Overlay<'_> {
         let kept: Vec<&[u8]> = prefixes
             .iter()
             .copied()
-            .filter(|prefix| !self.staged.is_cleared(Keyspace::Counter, &keys::counter(space, prefix)))
+            .filter(|prefix| {
+                !self
+                    .staged
+                    .is_cleared(Keyspace::Counter, &keys::counter(space, prefix))
+            })
             .collect();
         let below = self.base.count(space, &kept)?;
-        let delta: i64 = prefixes.iter().map(|prefix| self.staged.counted(space, prefix)).sum();
+        let delta: i64 = prefixes
+            .iter()
+            .map(|prefix| self.staged.counted(space, prefix))
+            .sum();
         Ok(below.saturating_add_signed(delta))
     }
 }

@@ -45,7 +45,9 @@ fn copy_space(from: &dyn Snapshot, to: &dyn Backend, space: Keyspace) -> Result<
         if !batch.is_empty() {
             let mut batch = Some(batch);
             // Durable all at once when the file is finished.
-            to.commit(CommitOptions::new(Durability::Deferred, 0), &mut |_| Ok(batch.take().unwrap_or_default()))?;
+            to.commit(CommitOptions::new(Durability::Deferred, 0), &mut |_| {
+                Ok(batch.take().unwrap_or_default())
+            })?;
         }
         match last.as_deref().and_then(successor) {
             Some(next) => range.start = next,

@@ -30,7 +30,11 @@ const CHUNK_BYTES: usize = 4 << 20;
 pub(super) enum Fix {
     Put(IndexEntry),
     Delete,
-    Count { space: Keyspace, prefix: Vec<u8>, delta: i64 },
+    Count {
+        space: Keyspace,
+        prefix: Vec<u8>,
+        delta: i64,
+    },
 }
 
 /// Everything that is wrong.
@@ -48,11 +52,14 @@ pub(crate) fn check(snapshot: &dyn Snapshot) -> Result<CheckReport> {
 }
 
 /// Reads everything, gives each finding with its fix to `found`, and tells how many rows there are.
-pub(super) fn walk(
-    snapshot: &dyn Snapshot,
-    found: &mut dyn FnMut(Finding, Option<Fix>),
-) -> Result<u64> {
-    let mut walk = Walk { snapshot, found, tenants: HashMap::new(), counts: BTreeMap::new(), rows: 0 };
+pub(super) fn walk(snapshot: &dyn Snapshot, found: &mut dyn FnMut(Finding, Option<Fix>)) -> Result<u64> {
+    let mut walk = Walk {
+        snapshot,
+        found,
+        tenants: HashMap::new(),
+        counts: BTreeMap::new(),
+        rows: 0,
+    };
     walk.meta()?;
     walk.tenants()?;
     walk.entities::<DataStore>()?;
@@ -81,7 +88,15 @@ type Row = (Vec<u8>, Vec<u8>);
 
 impl Walk<'_> {
     fn find(&mut self, space: Keyspace, key: &[u8], kind: FindingKind, detail: String, fix: Option<Fix>) {
-        (self.found)(Finding { keyspace: space, key: key.to_vec(), kind, detail }, fix);
+        (self.found)(
+            Finding {
+                keyspace: space,
+                key: key.to_vec(),
+                kind,
+                detail,
+            },
+            fix,
+        );
     }
 
     /// Turns `Corrupt` into a finding; another error ends the walk.
@@ -107,12 +122,17 @@ impl Walk<'_> {
             let mut chunk: Vec<Row> = Vec::new();
             let mut bytes = 0;
             let mut full = false;
-            self.snapshot.scan(space, &range, Direction::Forward, &mut |key, value| {
-                bytes += key.len() + value.len();
-                chunk.push((key.to_vec(), value.to_vec()));
-                full = chunk.len() == CHUNK_ROWS || bytes >= CHUNK_BYTES;
-                if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
+            self.snapshot
+                .scan(space, &range, Direction::Forward, &mut |key, value| {
+                    bytes += key.len() + value.len();
+                    chunk.push((key.to_vec(), value.to_vec()));
+                    full = chunk.len() == CHUNK_ROWS || bytes >= CHUNK_BYTES;
+                    if full {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })?;
             let next = chunk.last().filter(|_| full).and_then(|(key, _)| successor(key));
             self.rows += chunk.len() as u64;
             work(self, chunk)?;
@@ -134,7 +154,13 @@ impl Walk<'_> {
             Ok(())
         })?;
         for key in missing {
-            self.find(Keyspace::Meta, key, FindingKind::Unreadable, "no value".to_owned(), None);
+            self.find(
+                Keyspace::Meta,
+                key,
+                FindingKind::Unreadable,
+                "no value".to_owned(),
+                None,
+            );
         }
         Ok(())
     }
@@ -145,7 +171,9 @@ impl Walk<'_> {
         self.each_chunk(Keyspace::Tenant, |walk, rows| {
             for (key, value) in rows {
                 let decoded = tenants::decode(&key, &value);
-                let Some((name, number)) = walk.readable(Keyspace::Tenant, &key, decoded)? else { continue };
+                let Some((name, number)) = walk.readable(Keyspace::Tenant, &key, decoded)? else {
+                    continue;
+                };
                 if next.is_some_and(|next| number >= next) {
                     let detail = format!("number {} has not been given yet", number.0);
                     walk.find(Keyspace::Tenant, &key, FindingKind::Insane, detail, None);
@@ -179,9 +207,13 @@ impl Walk<'_> {
         self.each_chunk(space, |walk, rows| {
             for (key, value) in rows {
                 walk.expect_counted(space, &key);
-                let Some((tenant, id)) = walk.entity_key(space, &key) else { continue };
+                let Some((tenant, id)) = walk.entity_key(space, &key) else {
+                    continue;
+                };
                 let state = decode_head::<E>(&key, &value).and_then(|head| state_of::<E>(&key, head));
-                let Some(state) = walk.readable(space, &key, state)? else { continue };
+                let Some(state) = walk.readable(space, &key, state)? else {
+                    continue;
+                };
                 walk.entity::<E>(tenant, id, &key, &state)?;
             }
             Ok(())
@@ -197,7 +229,13 @@ impl Walk<'_> {
     ) -> Result<()> {
         let space = entities(E::KIND);
         if id.get_version_num() != 7 {
-            self.find(space, key, FindingKind::Insane, format!("{id} is not a UUID of version 7"), None);
+            self.find(
+                space,
+                key,
+                FindingKind::Insane,
+                format!("{id} is not a UUID of version 7"),
+                None,
+            );
         }
         let modified = state.meta.last_modified_time;
         if modified < created_time(id) || (state.meta.version == 0 && modified != created_time(id)) {
@@ -211,16 +249,30 @@ impl Walk<'_> {
         self.parent::<E>(tenant, key, state.lineage)?;
         for entry in E::indexed(id, state).entries(tenant) {
             let mut same = false;
-            let there = self.snapshot.get(entry.space, &entry.key, &mut |value| same = value == entry.value)?;
+            let there = self
+                .snapshot
+                .get(entry.space, &entry.key, &mut |value| same = value == entry.value)?;
             self.expect_counted(entry.space, &entry.key);
             if !there {
                 let detail = format!("{} has no such entry", EntityId::new(E::KIND, id));
                 let (space, key) = (entry.space, entry.key.clone());
-                self.find(space, &key, FindingKind::MissingIndexEntry, detail, Some(Fix::Put(entry)));
+                self.find(
+                    space,
+                    &key,
+                    FindingKind::MissingIndexEntry,
+                    detail,
+                    Some(Fix::Put(entry)),
+                );
             } else if !same {
                 let detail = format!("{} has another value in this entry", EntityId::new(E::KIND, id));
                 let (space, key) = (entry.space, entry.key.clone());
-                self.find(space, &key, FindingKind::StrayIndexEntry, detail, Some(Fix::Put(entry)));
+                self.find(
+                    space,
+                    &key,
+                    FindingKind::StrayIndexEntry,
+                    detail,
+                    Some(Fix::Put(entry)),
+                );
             }
         }
         Ok(())
@@ -234,8 +286,14 @@ impl Walk<'_> {
     }
 
     fn parent<E: Entity>(&mut self, tenant: TenantNumber, key: &[u8], lineage: Lineage) -> Result<()> {
-        let Some(parent) = lineage.parent(E::KIND) else { return Ok(()) };
-        let view = TenantView { snapshot: self.snapshot, name: "", number: Some(tenant) };
+        let Some(parent) = lineage.parent(E::KIND) else {
+            return Ok(());
+        };
+        let view = TenantView {
+            snapshot: self.snapshot,
+            name: "",
+            number: Some(tenant),
+        };
         let store = match parent {
             EntityId::Asset(asset) => view.store_of(asset),
             _ => view.exists(parent).map(|there| lineage.store.filter(|_| there)),
@@ -247,7 +305,13 @@ impl Walk<'_> {
             outcome => outcome?,
         };
         if store.is_none() {
-            self.find(space, key, FindingKind::Orphan, format!("there is no {parent}"), None);
+            self.find(
+                space,
+                key,
+                FindingKind::Orphan,
+                format!("there is no {parent}"),
+                None,
+            );
         } else if store != lineage.store {
             let detail = format!("{parent} lies in another data store");
             self.find(space, key, FindingKind::Orphan, detail, None);
@@ -259,8 +323,14 @@ impl Walk<'_> {
         let space = Keyspace::SetSchema;
         self.each_chunk(space, |walk, rows| {
             for (key, value) in rows {
-                let Some((tenant, id)) = walk.entity_key(space, &key) else { continue };
-                let view = TenantView { snapshot: walk.snapshot, name: "", number: Some(tenant) };
+                let Some((tenant, id)) = walk.entity_key(space, &key) else {
+                    continue;
+                };
+                let view = TenantView {
+                    snapshot: walk.snapshot,
+                    name: "",
+                    number: Some(tenant),
+                };
                 match view.state::<DataSet>(id, false) {
                     Ok(None) => {
                         let detail = "there is no such data set".to_owned();
@@ -296,15 +366,29 @@ impl Walk<'_> {
 
     fn entry<E: Entity>(&mut self, entry: IndexEntry) -> Result<()> {
         let stray = |walk: &mut Self, entry: &IndexEntry, detail: String| {
-            walk.find(entry.space, &entry.key, FindingKind::StrayIndexEntry, detail, Some(Fix::Delete));
+            walk.find(
+                entry.space,
+                &entry.key,
+                FindingKind::StrayIndexEntry,
+                detail,
+                Some(Fix::Delete),
+            );
         };
         let Some((tenant, id)) = keys::tenant_of(&entry.key).zip(keys::id_at_end(&entry.key)) else {
             stray(self, &entry, "a key too short".to_owned());
             return Ok(());
         };
-        let view = TenantView { snapshot: self.snapshot, name: "", number: Some(tenant) };
+        let view = TenantView {
+            snapshot: self.snapshot,
+            name: "",
+            number: Some(tenant),
+        };
         match view.state::<E>(id, false) {
-            Ok(None) => stray(self, &entry, format!("there is no {}", EntityId::new(E::KIND, id))),
+            Ok(None) => stray(
+                self,
+                &entry,
+                format!("there is no {}", EntityId::new(E::KIND, id)),
+            ),
             Ok(Some(state)) => {
                 // A wrong value has been found with the entity.
                 let of_entity = E::indexed(id, &state)
@@ -312,7 +396,11 @@ impl Walk<'_> {
                     .iter()
                     .any(|own| own.space == entry.space && own.key == entry.key);
                 if !of_entity {
-                    stray(self, &entry, format!("not an entry of {}", EntityId::new(E::KIND, id)));
+                    stray(
+                        self,
+                        &entry,
+                        format!("not an entry of {}", EntityId::new(E::KIND, id)),
+                    );
                 }
             }
             // What its entries should be cannot be told.
@@ -330,11 +418,23 @@ impl Walk<'_> {
                 i64::try_from(counted)
                     .map_err(|_| Error::corrupt(Keyspace::Counter, &key, "a count beyond all bounds"))
             });
-            let Some(counted) = self.readable(Keyspace::Counter, &key, counted)? else { continue };
+            let Some(counted) = self.readable(Keyspace::Counter, &key, counted)? else {
+                continue;
+            };
             if counted != *expected {
                 let detail = format!("says {counted} where there are {expected}");
-                let fix = Fix::Count { space: *space, prefix: prefix.clone(), delta: expected - counted };
-                self.find(Keyspace::Counter, &key, FindingKind::WrongCounter, detail, Some(fix));
+                let fix = Fix::Count {
+                    space: *space,
+                    prefix: prefix.clone(),
+                    delta: expected - counted,
+                };
+                self.find(
+                    Keyspace::Counter,
+                    &key,
+                    FindingKind::WrongCounter,
+                    detail,
+                    Some(fix),
+                );
             }
         }
         self.each_chunk(Keyspace::Counter, |walk, rows| {

@@ -64,7 +64,12 @@ impl FindingKind {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { keyspace, key, kind, detail } = self;
+        let Finding {
+            keyspace,
+            key,
+            kind,
+            detail,
+        } = self;
         write!(f, "{kind:?} in {} at {}: {detail}", keyspace.name(), hex(key))
     }
 }
@@ -198,9 +203,16 @@ impl Catalog {
     pub fn stats(&self) -> Result<CatalogStats> {
         let backend = self.inner.backend.stats()?;
         let snapshot = self.inner.backend.snapshot()?;
-        let mut stats = CatalogStats { backend, ..CatalogStats::default() };
+        let mut stats = CatalogStats {
+            backend,
+            ..CatalogStats::default()
+        };
         for (name, number) in tenants::all(&*snapshot)? {
-            let view = TenantView { snapshot: &*snapshot, name: &name, number: Some(number) };
+            let view = TenantView {
+                snapshot: &*snapshot,
+                name: &name,
+                number: Some(number),
+            };
             stats.tenants += 1;
             stats.stores += view.total(EntityKind::Store)?;
             stats.assets += view.total(EntityKind::Asset)?;

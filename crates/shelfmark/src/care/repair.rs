@@ -49,21 +49,26 @@ pub(crate) fn rebuild_indexes(snapshot: &dyn Snapshot) -> Result<WriteBatch> {
 
 fn index_entities<E: Entity>(snapshot: &dyn Snapshot, batch: &mut WriteBatch) -> Result<()> {
     let mut outcome = Ok(());
-    snapshot.scan(entities(E::KIND), &KeyRange::all(), Direction::Forward, &mut |key, value| {
-        let state = decode_head::<E>(key, value).and_then(|head| state_of::<E>(key, head));
-        match (state, keys::tenant_of(key), keys::id_at_end(key)) {
-            (Ok(state), Some(tenant), Some(id)) => {
-                for entry in E::indexed(id, &state).entries(tenant) {
-                    batch.put(entry.space, entry.key, entry.value);
+    snapshot.scan(
+        entities(E::KIND),
+        &KeyRange::all(),
+        Direction::Forward,
+        &mut |key, value| {
+            let state = decode_head::<E>(key, value).and_then(|head| state_of::<E>(key, head));
+            match (state, keys::tenant_of(key), keys::id_at_end(key)) {
+                (Ok(state), Some(tenant), Some(id)) => {
+                    for entry in E::indexed(id, &state).entries(tenant) {
+                        batch.put(entry.space, entry.key, entry.value);
+                    }
+                    ControlFlow::Continue(())
                 }
-                ControlFlow::Continue(())
+                (Err(error), ..) => {
+                    outcome = Err(error);
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
             }
-            (Err(error), ..) => {
-                outcome = Err(error);
-                ControlFlow::Break(())
-            }
-            _ => ControlFlow::Continue(()),
-        }
-    })?;
+        },
+    )?;
     outcome
 }

@@ -7,7 +7,7 @@ use super::Stage;
 use super::create::{check_size, check_unique, encode_head, encoding_failed, parent_pointer};
 use super::stage::{Rows, SchemaRow};
 use super::view::InheritedCache;
-use crate::entity::{Entity, State, Stored as _, reader, rules, shape};
+use crate::entity::{Entity, State, reader, rules, shape};
 use crate::error::{Error, Result, Violation};
 use crate::ids::EntityId;
 use crate::keyspace::Parent;
@@ -28,7 +28,11 @@ pub(crate) fn change<E: Entity>(
     let owner_id = E::named_owner(&fields).unwrap_or(&old.meta.owner_id).to_owned();
     let fields = canonical::<E>(fields, &old);
     let changed = fields != old.fields || owner_id != old.meta.owner_id;
-    let new = if changed { commit_change(stage, id.uuid(), old, fields, owner_id)? } else { old };
+    let new = if changed {
+        commit_change(stage, id.uuid(), old, fields, owner_id)?
+    } else {
+        old
+    };
     stage.read(|view| {
         let inherited = view.inherited(new.lineage, &mut InheritedCache::new())?;
         Ok(E::assemble(id.uuid(), view.name, new, inherited))
@@ -50,9 +54,16 @@ fn check_fields<E: Entity>(fields: &E::New, old: &State<E>) -> Result<()> {
     rules::check::<E>(fields, &mut violations);
     let named = E::named_parent(fields);
     if named.is_some() && named != old.lineage.parent(E::KIND) {
-        violations.push(Violation::new(parent_pointer(E::KIND), "the parent never changes"));
+        violations.push(Violation::new(
+            parent_pointer(E::KIND),
+            "the parent never changes",
+        ));
     }
-    if violations.is_empty() { Ok(()) } else { Err(Error::invalid(violations)) }
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::invalid(violations))
+    }
 }
 
 /// `fields` as a stored record gives them back: the parent named, the owner kept apart.
@@ -74,8 +85,15 @@ fn commit_change<E: Entity>(
     meta.owner_id = owner_id;
     stage.actor.clone_into(&mut meta.last_modified_by);
     meta.last_modified_time = stage.now().max(old.meta.last_modified_time);
-    let new = State::<E> { meta, lineage: old.lineage, fields };
-    let parent = Parent { tenant, id: new.lineage.parent(E::KIND).map(EntityId::uuid) };
+    let new = State::<E> {
+        meta,
+        lineage: old.lineage,
+        fields,
+    };
+    let parent = Parent {
+        tenant,
+        id: new.lineage.parent(E::KIND).map(EntityId::uuid),
+    };
     check_unique::<E>(stage, parent, id, E::indexed(id, &new).technical_name)?;
     let head = encode_head(&new)?;
     let old_schemas = E::encode_schemas(&old.fields).map_err(encoding_failed)?;
@@ -114,6 +132,13 @@ pub(crate) fn patched<E: Entity>(
 
 /// The fields of an entity as an update closure gets them, with its version.
 pub(crate) fn fields_for_update<E: Entity>(state: State<E>) -> (E::New, u64) {
-    let State { meta, lineage, fields } = state;
-    (E::with_parent_and_owner(fields, lineage, Some(meta.owner_id)), meta.version)
+    let State {
+        meta,
+        lineage,
+        fields,
+    } = state;
+    (
+        E::with_parent_and_owner(fields, lineage, Some(meta.owner_id)),
+        meta.version,
+    )
 }

@@ -10,7 +10,7 @@ use super::{Stage, TenantView};
 use crate::backend::Keyspace;
 use crate::catalog::Inner;
 use crate::entity::rules::{self, MAX_ENTITY_BYTES};
-use crate::entity::{Entity, Head as _, Inherited, Lineage, Meta, State, Stored as _};
+use crate::entity::{Entity, Head as _, Inherited, Lineage, Meta, State};
 use crate::error::{Error, Result, Violation};
 use crate::ids::{EntityId, EntityKind, created_time};
 use crate::keyspace::{IndexOrder, Parent, bounds};
@@ -48,9 +48,15 @@ pub(crate) fn prepare<E: Entity>(inner: &Inner, actor: &str, mut fields: E::New)
     let created = created_time(id);
     E::date_schemas(&mut fields, None, created);
     let lineage = match parent {
-        Some(EntityId::Store(store)) => Lineage { store: Some(store), asset: None },
+        Some(EntityId::Store(store)) => Lineage {
+            store: Some(store),
+            asset: None,
+        },
         // The asset's store is filled in when the asset has been read.
-        Some(EntityId::Asset(asset)) => Lineage { store: None, asset: Some(asset) },
+        Some(EntityId::Asset(asset)) => Lineage {
+            store: None,
+            asset: Some(asset),
+        },
         _ => Lineage::default(),
     };
     let meta = Meta {
@@ -60,10 +66,19 @@ pub(crate) fn prepare<E: Entity>(inner: &Inner, actor: &str, mut fields: E::New)
         last_modified_by: actor.to_owned(),
         last_modified_time: created,
     };
-    let state = State::<E> { meta, lineage, fields };
+    let state = State::<E> {
+        meta,
+        lineage,
+        fields,
+    };
     let head = encode_head(&state)?;
     let schemas = E::encode_schemas(&state.fields).map_err(encoding_failed)?;
-    let prepared = Prepared { id, state, head, schemas };
+    let prepared = Prepared {
+        id,
+        state,
+        head,
+        schemas,
+    };
     check_size(prepared.bytes())?;
     Ok(prepared)
 }
@@ -78,7 +93,8 @@ pub(crate) fn encoding_failed(what: String) -> Error {
 
 pub(crate) fn check_size(bytes: usize) -> Result<()> {
     if bytes > MAX_ENTITY_BYTES {
-        let message = format!("takes {bytes} bytes encoded, more than the {MAX_ENTITY_BYTES} an entity may have");
+        let message =
+            format!("takes {bytes} bytes encoded, more than the {MAX_ENTITY_BYTES} an entity may have");
         return Err(Error::violation("", message));
     }
     Ok(())
@@ -109,11 +125,17 @@ impl Parents {
         let found = stage.read(|view| match parent {
             EntityId::Store(store) => {
                 let exists = view.head::<DataStore, _>(store.uuid(), |_| Ok(()))?.is_some();
-                Ok(exists.then_some(Lineage { store: Some(store), asset: None }))
+                Ok(exists.then_some(Lineage {
+                    store: Some(store),
+                    asset: None,
+                }))
             }
             EntityId::Asset(asset) => {
                 let store = view.head::<DataAsset, _>(asset.uuid(), |head| Ok(head.lineage().store))?;
-                Ok(store.map(|store| Lineage { store, asset: Some(asset) }))
+                Ok(store.map(|store| Lineage {
+                    store,
+                    asset: Some(asset),
+                }))
             }
             EntityId::Set(_) => Ok(None),
         })?;
@@ -138,7 +160,10 @@ pub(crate) fn create<E: Entity>(
         state.lineage = parents.lineage(stage, parent)?;
     }
     let tenant = stage.tenant_for_write()?;
-    let parent = Parent { tenant, id: state.lineage.parent(E::KIND).map(EntityId::uuid) };
+    let parent = Parent {
+        tenant,
+        id: state.lineage.parent(E::KIND).map(EntityId::uuid),
+    };
     let technical_name = E::indexed(prepared.id, &state).technical_name.to_owned();
     check_unique::<E>(stage, parent, prepared.id, &technical_name)?;
     let mut head = prepared.head.clone();
@@ -176,7 +201,10 @@ pub(crate) fn check_unique<E: Entity>(
         Ok(same.into_iter().find(|&other| other != id))
     })?;
     match taken {
-        Some(other) => Err(Error::technical_name_taken(technical_name, EntityId::new(E::KIND, other))),
+        Some(other) => Err(Error::technical_name_taken(
+            technical_name,
+            EntityId::new(E::KIND, other),
+        )),
         None => Ok(()),
     }
 }
@@ -223,12 +251,18 @@ fn verified<E: Entity>(
         passed[at] = passes(&head);
         Ok(())
     })?;
-    Ok(ids.into_iter().zip(passed).filter_map(|(id, passed)| passed.then_some(id)).collect())
+    Ok(ids
+        .into_iter()
+        .zip(passed)
+        .filter_map(|(id, passed)| passed.then_some(id))
+        .collect())
 }
 
 /// The sets of this `secureQri`, each verified against its record, in creation order.
 pub(crate) fn with_secure_qri(view: &TenantView<'_>, secure_qri: &str) -> Result<Vec<Uuid>> {
-    let Some(tenant) = view.number else { return Ok(Vec::new()) };
+    let Some(tenant) = view.number else {
+        return Ok(Vec::new());
+    };
     let range = bounds::secure_qri(tenant, secure_qri);
     let (ids, _) = view.ids_in(Keyspace::SetBySecureQri, &range, usize::MAX)?;
     verified::<DataSet>(view, ids, |head| head.secure_qri() == secure_qri)

@@ -10,8 +10,8 @@ use crate::entity::{Entity, Head as _};
 use crate::error::{Error, NonEmptyStore, Result};
 use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
 use crate::index;
-use crate::list::Select as _;
 use crate::keyspace::{IndexOrder, Parent, TenantNumber, bounds, keys};
+use crate::list::Select as _;
 use crate::{DataAsset, DataSet, DataStore, Expectation};
 
 /// How many children a cascade reads at a time.
@@ -65,8 +65,10 @@ pub(crate) fn delete_selected<E: Entity>(stage: &mut Stage<'_>, selection: &E::S
             continue;
         }
         let ids = stage.read(|view| view.all_children(E::KIND, parent))?;
-        let members: Vec<_> =
-            ids.into_iter().map(|id| (EntityId::new(E::KIND, id), Expectation::Any)).collect();
+        let members: Vec<_> = ids
+            .into_iter()
+            .map(|id| (EntityId::new(E::KIND, id), Expectation::Any))
+            .collect();
         let Deleted { stores, assets, sets } = delete(stage, &members)?;
         deleted.stores += stores;
         deleted.assets += assets;
@@ -123,7 +125,9 @@ fn assets_in(stage: &Stage<'_>, store: StoreId) -> Result<u64> {
 
 /// Stages the deletion of one entity, without its children.
 fn delete_one<E: Entity>(stage: &mut Stage<'_>, id: Uuid) -> Result<()> {
-    let Some(tenant) = stage.tenant() else { return Ok(()) };
+    let Some(tenant) = stage.tenant() else {
+        return Ok(());
+    };
     if let Some(state) = stage.read(|view| view.state::<E>(id, false))? {
         stage.delete_entity::<E>(tenant, id, &state);
     }
@@ -132,14 +136,18 @@ fn delete_one<E: Entity>(stage: &mut Stage<'_>, id: Uuid) -> Result<()> {
 
 /// Stages the deletion of every set of `asset`, and tells how many there are. O(children).
 pub(crate) fn delete_sets_of(stage: &mut Stage<'_>, asset: AssetId) -> Result<u64> {
-    let Some(tenant) = stage.tenant() else { return Ok(0) };
-    let parent = Parent { tenant, id: Some(asset.uuid()) };
+    let Some(tenant) = stage.tenant() else {
+        return Ok(0);
+    };
+    let parent = Parent {
+        tenant,
+        id: Some(asset.uuid()),
+    };
     let mut children = 0;
     let mut range = bounds::children(parent);
     loop {
-        let (ids, last) = stage.read(|view| {
-            view.ids_in(IndexOrder::Creation.keyspace(EntityKind::Set), &range, CHUNK)
-        })?;
+        let (ids, last) =
+            stage.read(|view| view.ids_in(IndexOrder::Creation.keyspace(EntityKind::Set), &range, CHUNK))?;
         children += ids.len() as u64;
         stage_rows_gone(stage, tenant, &ids)?;
         match last.as_deref().and_then(successor) {

@@ -11,7 +11,7 @@ use crate::{envelope, time::Timestamp};
 use uuid::Uuid;
 
 /// Reads its own writes; dropped without a trace unless its batch is committed.
-pub(crate) struct Stage<'a> {
+pub struct Stage<'a> {
     pub(crate) inner: &'a Inner,
     pub(crate) actor: &'a str,
     base: &'a dyn Snapshot,
@@ -29,13 +29,27 @@ impl<'a> Stage<'a> {
         actor: &'a str,
     ) -> Result<Self> {
         let tenant = tenants::number(base, tenant_name)?;
-        Ok(Self { inner, actor, base, tenant_name, tenant, batch: WriteBatch::new() })
+        Ok(Self {
+            inner,
+            actor,
+            base,
+            tenant_name,
+            tenant,
+            batch: WriteBatch::new(),
+        })
     }
 
     /// Reads what `base` holds and this stage has changed.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&TenantView<'_>) -> Result<R>) -> Result<R> {
-        let overlay = Overlay { base: self.base, staged: &self.batch };
-        read(&TenantView { snapshot: &overlay, name: self.tenant_name, number: self.tenant })
+        let overlay = Overlay {
+            base: self.base,
+            staged: &self.batch,
+        };
+        read(&TenantView {
+            snapshot: &overlay,
+            name: self.tenant_name,
+            number: self.tenant,
+        })
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -51,7 +65,10 @@ impl<'a> Stage<'a> {
         if let Some(tenant) = self.tenant {
             return Ok(tenant);
         }
-        let overlay = Overlay { base: self.base, staged: &self.batch };
+        let overlay = Overlay {
+            base: self.base,
+            staged: &self.batch,
+        };
         let number = tenants::next_number(&overlay)?;
         tenants::stage_new(&mut self.batch, self.tenant_name, number);
         self.tenant = Some(number);
@@ -69,7 +86,8 @@ impl<'a> Stage<'a> {
     ) {
         let key = keys::entity(tenant, id);
         let space = entities(E::KIND);
-        self.batch.put(space, key.to_vec(), envelope::seal(space, &key, &rows.head));
+        self.batch
+            .put(space, key.to_vec(), envelope::seal(space, &key, &rows.head));
         match &rows.schemas {
             SchemaRow::Keep => {}
             SchemaRow::Put(body) => {

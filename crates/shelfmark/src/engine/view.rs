@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use uuid::Uuid;
 
 use crate::backend::{Direction, KeyRange, Keyspace, Snapshot};
-use crate::entity::{Entity, Head as _, Inherited, Lineage, State, Stored as _};
+use crate::entity::{Entity, Head as _, Inherited, Lineage, State};
 use crate::envelope;
 use crate::error::{Error, Result};
 use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
@@ -16,7 +16,7 @@ use crate::{DataAsset, DataStore};
 
 /// A view, and the tenant as this view knows it.
 #[derive(Clone, Copy)]
-pub(crate) struct TenantView<'a> {
+pub struct TenantView<'a> {
     pub(crate) snapshot: &'a dyn Snapshot,
     pub(crate) name: &'a str,
     /// `None`: the tenant does not exist, so every read is empty.
@@ -33,8 +33,11 @@ impl TenantView<'_> {
 
     /// Whether there is such an entity. One key lookup.
     pub(crate) fn exists(&self, id: EntityId) -> Result<bool> {
-        let Some(tenant) = self.number else { return Ok(false) };
-        self.snapshot.get(entities(id.kind()), &keys::entity(tenant, id.uuid()), &mut |_| {})
+        let Some(tenant) = self.number else {
+            return Ok(false);
+        };
+        self.snapshot
+            .get(entities(id.kind()), &keys::entity(tenant, id.uuid()), &mut |_| {})
     }
 
     /// Shows the head to `visit`, borrowed from the stored bytes.
@@ -43,7 +46,9 @@ impl TenantView<'_> {
         id: Uuid,
         visit: impl FnOnce(E::Head<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
-        let Some(tenant) = self.number else { return Ok(None) };
+        let Some(tenant) = self.number else {
+            return Ok(None);
+        };
         let key = keys::entity(tenant, id);
         let mut visit = Some(visit);
         let mut result = None;
@@ -60,7 +65,9 @@ impl TenantView<'_> {
         ids: &[Uuid],
         mut visit: impl FnMut(usize, E::Head<'_>) -> Result<()>,
     ) -> Result<()> {
-        self.rows(entities(E::KIND), ids, &mut |at, key, value| visit(at, decode_head::<E>(key, value)?))
+        self.rows(entities(E::KIND), ids, &mut |at, key, value| {
+            visit(at, decode_head::<E>(key, value)?)
+        })
     }
 
     /// Shows the row of each of `ids` that is there in a keyspace with entity keys.
@@ -84,7 +91,9 @@ impl TenantView<'_> {
 
     /// The stored state of an entity. One row; a second one with schemas.
     pub(crate) fn state<E: Entity>(&self, id: Uuid, schemas: bool) -> Result<Option<State<E>>> {
-        let Some(tenant) = self.number else { return Ok(None) };
+        let Some(tenant) = self.number else {
+            return Ok(None);
+        };
         let key = keys::entity(tenant, id);
         let state = self.head::<E, _>(id, |head| state_of::<E>(&key, head))?;
         let Some(mut state) = state else { return Ok(None) };
@@ -100,7 +109,9 @@ impl TenantView<'_> {
 
     /// The entity as callers see it.
     pub(crate) fn entity<E: Entity>(&self, id: Uuid, schemas: bool) -> Result<Option<E>> {
-        let Some(state) = self.state::<E>(id, schemas)? else { return Ok(None) };
+        let Some(state) = self.state::<E>(id, schemas)? else {
+            return Ok(None);
+        };
         let inherited = self.inherited(state.lineage, &mut InheritedCache::new())?;
         Ok(Some(E::assemble(id, self.name, state, inherited)))
     }
@@ -123,7 +134,9 @@ impl TenantView<'_> {
         rows: impl Iterator<Item = &'r [u8]>,
         schemas: bool,
     ) -> Result<Vec<Option<E>>> {
-        let Some(tenant) = self.number else { return Ok(Vec::new()) };
+        let Some(tenant) = self.number else {
+            return Ok(Vec::new());
+        };
         let states = ids
             .iter()
             .zip(rows)
@@ -143,10 +156,14 @@ impl TenantView<'_> {
         schemas: bool,
     ) -> Result<Vec<Option<E>>> {
         if schemas && E::KIND == EntityKind::Set {
-            self.rows(Keyspace::SetSchema, ids, &mut |at, key, value| match &mut states[at] {
-                Some(state) => add_schemas::<E>(state, key, value),
-                None => Ok(()),
-            })?;
+            self.rows(
+                Keyspace::SetSchema,
+                ids,
+                &mut |at, key, value| match &mut states[at] {
+                    Some(state) => add_schemas::<E>(state, key, value),
+                    None => Ok(()),
+                },
+            )?;
         }
         let mut cache = InheritedCache::new();
         states
@@ -162,10 +179,8 @@ impl TenantView<'_> {
 
     /// What an entity shows of its ancestors.
     pub(crate) fn inherited(&self, lineage: Lineage, cache: &mut InheritedCache) -> Result<Inherited> {
-        let nearest = match lineage {
-            Lineage { asset: Some(asset), .. } => EntityId::Asset(asset),
-            Lineage { store: Some(store), .. } => EntityId::Store(store),
-            _ => return Ok(Inherited::default()),
+        let Some(nearest) = lineage.nearest() else {
+            return Ok(Inherited::default());
         };
         if let Some(known) = cache.get(&nearest) {
             return Ok(known.clone());
@@ -175,7 +190,16 @@ impl TenantView<'_> {
                 let asset_name = self
                     .head::<DataAsset, _>(asset.uuid(), |head| Ok(head.name().map(str::to_owned)))?
                     .ok_or_else(|| self.orphan(nearest))?;
-                Inherited { asset_name, ..self.inherited(Lineage { store: Some(store), asset: None }, cache)? }
+                Inherited {
+                    asset_name,
+                    ..self.inherited(
+                        Lineage {
+                            store: Some(store),
+                            asset: None,
+                        },
+                        cache,
+                    )?
+                }
             }
             _ => self
                 .head::<DataStore, _>(nearest.uuid(), |head| {
@@ -194,12 +218,18 @@ impl TenantView<'_> {
     fn orphan(&self, parent: EntityId) -> Error {
         let tenant = self.number.unwrap_or(TenantNumber(0));
         let key = keys::entity(tenant, parent.uuid());
-        Error::corrupt(entities(parent.kind()), &key, format_args!("{parent} has children but no row"))
+        Error::corrupt(
+            entities(parent.kind()),
+            &key,
+            format_args!("{parent} has children but no row"),
+        )
     }
 
     /// The store of an asset; `None` where there is no such asset.
     pub(crate) fn store_of(&self, asset: AssetId) -> Result<Option<StoreId>> {
-        Ok(self.head::<DataAsset, _>(asset.uuid(), |head| Ok(head.lineage().store))?.flatten())
+        Ok(self
+            .head::<DataAsset, _>(asset.uuid(), |head| Ok(head.lineage().store))?
+            .flatten())
     }
 
     /// How many entities of `kind` the tenant holds. O(1) with counters.
@@ -211,10 +241,14 @@ impl TenantView<'_> {
 
     /// How many children of `kind` the parents hold together. O(parents) with counters.
     pub(crate) fn children(&self, kind: EntityKind, parents: &[Parent]) -> Result<u64> {
-        let Some(&first) = parents.first() else { return Ok(0) };
+        let Some(&first) = parents.first() else {
+            return Ok(0);
+        };
         let (space, _) = children_counter(first, kind);
-        let prefixes: Vec<Vec<u8>> =
-            parents.iter().map(|&parent| children_counter(parent, kind).1).collect();
+        let prefixes: Vec<Vec<u8>> = parents
+            .iter()
+            .map(|&parent| children_counter(parent, kind).1)
+            .collect();
         let slices: Vec<&[u8]> = prefixes.iter().map(Vec::as_slice).collect();
         self.snapshot.count(space, &slices)
     }
@@ -229,17 +263,18 @@ impl TenantView<'_> {
         let mut ids = Vec::new();
         let mut more = None;
         let mut bad = None;
-        self.snapshot.scan(space, range, Direction::Forward, &mut |key, _| {
-            match keys::id_at_end(key) {
-                Some(id) => ids.push(id),
-                None => bad = Some(Error::corrupt(space, key, "a key too short for an id")),
-            }
-            if ids.len() < limit && bad.is_none() {
-                return ControlFlow::Continue(());
-            }
-            more = Some(key.to_vec());
-            ControlFlow::Break(())
-        })?;
+        self.snapshot
+            .scan(space, range, Direction::Forward, &mut |key, _| {
+                match keys::id_at_end(key) {
+                    Some(id) => ids.push(id),
+                    None => bad = Some(Error::corrupt(space, key, "a key too short for an id")),
+                }
+                if ids.len() < limit && bad.is_none() {
+                    return ControlFlow::Continue(());
+                }
+                more = Some(key.to_vec());
+                ControlFlow::Break(())
+            })?;
         bad.map_or(Ok((ids, more)), Err)
     }
 

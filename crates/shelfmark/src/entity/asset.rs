@@ -103,7 +103,11 @@ pub struct StoreInfo {
 #[serde(rename_all = "camelCase")]
 pub struct NewDataAsset {
     /// The store it lies in. Required on create; on replace `None` means unchanged, and another store is refused.
-    #[serde(rename = "dataStoreInfo", skip_serializing_if = "Option::is_none", serialize_with = "codec::parent_reference")]
+    #[serde(
+        rename = "dataStoreInfo",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "codec::parent_reference"
+    )]
     pub store: Option<StoreId>,
     /// Its name for people: at most 255 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +155,11 @@ impl NewDataAsset {
 
 impl StoreInfo {
     pub(super) fn new(lineage: Lineage, name: Option<String>, store_type: String) -> Self {
-        Self { id: StoreId(Uuid::from_bytes(store_bytes(&lineage))), name, store_type }
+        Self {
+            id: StoreId(Uuid::from_bytes(store_bytes(&lineage))),
+            name,
+            store_type,
+        }
     }
 }
 
@@ -192,7 +200,10 @@ impl<'a> Head<'a> for AssetHead<'a> {
     }
 
     fn lineage(&self) -> Lineage {
-        Lineage { store: Some(StoreId(Uuid::from_bytes(self.store))), asset: None }
+        Lineage {
+            store: Some(StoreId(Uuid::from_bytes(self.store))),
+            asset: None,
+        }
     }
 
     fn name(&self) -> Option<&str> {
@@ -248,8 +259,18 @@ impl Stored for DataAsset {
     }
 
     fn encode_head(state: &State<Self>) -> Result<Vec<u8>, String> {
-        let State { meta, lineage, fields } = state;
-        let Meta { version, owner_id, created_by, last_modified_by, last_modified_time } = meta;
+        let State {
+            meta,
+            lineage,
+            fields,
+        } = state;
+        let Meta {
+            version,
+            owner_id,
+            created_by,
+            last_modified_by,
+            last_modified_time,
+        } = meta;
         let NewDataAsset {
             store: _,
             name,
@@ -307,7 +328,9 @@ impl Stored for DataAsset {
         let meta = Meta {
             version,
             owner_id: owner_id.unwrap_or_else(|| created_by.clone()).into_owned(),
-            last_modified_by: last_modified_by.unwrap_or_else(|| created_by.clone()).into_owned(),
+            last_modified_by: last_modified_by
+                .unwrap_or_else(|| created_by.clone())
+                .into_owned(),
             created_by: created_by.into_owned(),
             last_modified_time: Timestamp::from_millis_lossy(last_modified_time),
         };
@@ -325,12 +348,29 @@ impl Stored for DataAsset {
             technical_name: technical_name.into_owned(),
             technical_description: technical_description.map(Cow::into_owned),
         };
-        Ok(State { meta, lineage: Lineage { store: Some(store), asset: None }, fields })
+        Ok(State {
+            meta,
+            lineage: Lineage {
+                store: Some(store),
+                asset: None,
+            },
+            fields,
+        })
     }
 
     fn assemble(id: Uuid, tenant: &str, state: State<Self>, inherited: Inherited) -> Self {
-        let State { meta, lineage, fields } = state;
-        let Meta { version, owner_id, created_by, last_modified_by, last_modified_time } = meta;
+        let State {
+            meta,
+            lineage,
+            fields,
+        } = state;
+        let Meta {
+            version,
+            owner_id,
+            created_by,
+            last_modified_by,
+            last_modified_time,
+        } = meta;
         let NewDataAsset {
             store: _,
             name,
@@ -376,8 +416,16 @@ impl Stored for DataAsset {
         fields.owner_id.as_deref()
     }
 
-    fn with_parent_and_owner(fields: NewDataAsset, lineage: Lineage, owner_id: Option<String>) -> NewDataAsset {
-        NewDataAsset { store: lineage.store, owner_id, ..fields }
+    fn with_parent_and_owner(
+        fields: NewDataAsset,
+        lineage: Lineage,
+        owner_id: Option<String>,
+    ) -> NewDataAsset {
+        NewDataAsset {
+            store: lineage.store,
+            owner_id,
+            ..fields
+        }
     }
 
     fn indexed(id: Uuid, state: &State<Self>) -> Indexed<'_> {

@@ -82,7 +82,11 @@ pub trait NewEntity:
         let value = crate::json::parse(text)?;
         let new = reader::read_new::<Self::Entity>(value, &mut violations);
         rules::check::<Self::Entity>(&new, &mut violations);
-        if violations.is_empty() { Ok(new) } else { Err(Error::invalid(violations)) }
+        if violations.is_empty() {
+            Ok(new)
+        } else {
+            Err(Error::invalid(violations))
+        }
     }
 }
 
@@ -110,6 +114,13 @@ pub struct Lineage {
 }
 
 impl Lineage {
+    /// The nearest ancestor.
+    pub(crate) fn nearest(self) -> Option<EntityId> {
+        self.asset
+            .map(EntityId::Asset)
+            .or(self.store.map(EntityId::Store))
+    }
+
     /// The direct parent of an entity of `kind`.
     pub fn parent(self, kind: EntityKind) -> Option<EntityId> {
         match kind {
@@ -306,7 +317,13 @@ macro_rules! entity_traits {
 }
 
 entity_traits!(DataStore, NewDataStore, StoreId, Store, crate::list::AllStores);
-entity_traits!(DataAsset, NewDataAsset, AssetId, Asset, crate::list::AssetSelection);
+entity_traits!(
+    DataAsset,
+    NewDataAsset,
+    AssetId,
+    Asset,
+    crate::list::AssetSelection
+);
 entity_traits!(DataSet, NewDataSet, SetId, Set, crate::list::SetSelection);
 
 /// `None` where it equals `base`, so that a name that recurs in a record is stored once.

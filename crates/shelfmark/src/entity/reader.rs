@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Entity, JsonObject, Stored as _};
+use super::{Entity, JsonObject};
 use crate::error::Violation;
 use crate::json::child;
 use crate::time::Timestamp;
@@ -38,10 +38,16 @@ pub(crate) fn read_patched<E: Entity>(value: Value, id: Uuid, violations: &mut V
 
 impl<'a> Reader<'a> {
     fn top(value: Value, violations: &'a mut Vec<Violation>) -> Self {
-        let mut reader = Reader { pointer: String::new(), object: JsonObject::new(), violations };
+        let mut reader = Reader {
+            pointer: String::new(),
+            object: JsonObject::new(),
+            violations,
+        };
         match value {
             Value::Object(object) => reader.object = object,
-            _ => reader.violations.push(Violation::new("", "must be a JSON object")),
+            _ => reader
+                .violations
+                .push(Violation::new("", "must be a JSON object")),
         }
         reader
     }
@@ -52,7 +58,8 @@ impl<'a> Reader<'a> {
 
     /// Notes a violation at the field `name`.
     pub fn refuse(&mut self, name: &str, message: impl Into<String>) {
-        self.violations.push(Violation::new(child(&self.pointer, name), message));
+        self.violations
+            .push(Violation::new(child(&self.pointer, name), message));
     }
 
     /// The text at `name`.
@@ -114,15 +121,18 @@ impl<'a> Reader<'a> {
 
     /// The texts at `name`; none where it is missing.
     pub fn texts(&mut self, name: &str) -> Vec<String> {
-        let Some(elements) = self.elements(name) else { return Vec::new() };
+        let Some(elements) = self.elements(name) else {
+            return Vec::new();
+        };
         let pointer = child(&self.pointer, name);
         let mut texts = Vec::with_capacity(elements.len());
         for (index, element) in elements.into_iter().enumerate() {
             match element {
                 Value::String(text) => texts.push(text),
-                _ => self
-                    .violations
-                    .push(Violation::new(child(&pointer, &index.to_string()), "must be a text")),
+                _ => self.violations.push(Violation::new(
+                    child(&pointer, &index.to_string()),
+                    "must be a text",
+                )),
             }
         }
         texts
@@ -137,7 +147,11 @@ impl<'a> Reader<'a> {
             let pointer = child(&pointer, &index.to_string());
             match element {
                 Value::Object(object) => {
-                    list.push(read(&mut Reader { pointer, object, violations: self.violations }));
+                    list.push(read(&mut Reader {
+                        pointer,
+                        object,
+                        violations: self.violations,
+                    }));
                 }
                 _ => self.violations.push(Violation::new(pointer, "must be an object")),
             }
@@ -159,15 +173,15 @@ impl<'a> Reader<'a> {
     pub fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Reader<'_>) -> T) -> Option<T> {
         let object = self.free(name)?;
         let pointer = child(&self.pointer, name);
-        Some(read(&mut Reader { pointer, object, violations: self.violations }))
+        Some(read(&mut Reader {
+            pointer,
+            object,
+            violations: self.violations,
+        }))
     }
 
     /// As [`Reader::object`], and the object must be there.
-    pub fn required_object<T: Default>(
-        &mut self,
-        name: &str,
-        read: impl FnOnce(&mut Reader<'_>) -> T,
-    ) -> T {
+    pub fn required_object<T: Default>(&mut self, name: &str, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
         let before = self.violations.len();
         let object = self.object(name, read);
         if object.is_none() && self.violations.len() == before {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Entity, JsonObject, Stored as _};
+use super::{Entity, JsonObject};
 use crate::error::Violation;
 use crate::json;
 
@@ -43,9 +43,21 @@ struct Found {
 
 /// Checks every rule that needs no view of the catalog. A pointer that `violations` names already is not named again.
 pub(crate) fn check<E: Entity>(fields: &E::New, violations: &mut Vec<Violation>) {
-    let pointers = violations.iter().map(|violation| violation.pointer.clone()).collect();
-    let mut found = Found { violations: std::mem::take(violations), pointers };
-    E::check(fields, &mut Checker { place: Place::Top, found: &mut found });
+    let pointers = violations
+        .iter()
+        .map(|violation| violation.pointer.clone())
+        .collect();
+    let mut found = Found {
+        violations: std::mem::take(violations),
+        pointers,
+    };
+    E::check(
+        fields,
+        &mut Checker {
+            place: Place::Top,
+            found: &mut found,
+        },
+    );
     *violations = found.violations;
 }
 
@@ -69,7 +81,10 @@ impl Checker<'_> {
         }
         let length = text.chars().count();
         if length < min || length > max {
-            self.refuse(name, format!("must have {min} to {max} characters, and has {length}"));
+            self.refuse(
+                name,
+                format!("must have {min} to {max} characters, and has {length}"),
+            );
         }
     }
 
@@ -79,7 +94,10 @@ impl Checker<'_> {
         if let Some(text) = text.filter(|text| text.len() > max) {
             let length = text.chars().count();
             if length > max {
-                self.refuse(name, format!("must have at most {max} characters, and has {length}"));
+                self.refuse(
+                    name,
+                    format!("must have at most {max} characters, and has {length}"),
+                );
             }
         }
     }
@@ -97,25 +115,39 @@ impl Checker<'_> {
     /// Free JSON.
     pub fn free(&mut self, name: &str, object: Option<&JsonObject>) {
         if let Some(object) = object {
-            json::check_free(object, &Place::Name(&self.place, name).pointer(), &mut self.found.violations);
+            json::check_free(
+                object,
+                &Place::Name(&self.place, name).pointer(),
+                &mut self.found.violations,
+            );
         }
     }
 
     /// Checks what lies below `name`.
     pub fn within(&mut self, name: &str, check: impl FnOnce(&mut Checker<'_>)) {
-        check(&mut Checker { place: Place::Name(&self.place, name), found: &mut *self.found });
+        check(&mut Checker {
+            place: Place::Name(&self.place, name),
+            found: &mut *self.found,
+        });
     }
 
     /// Checks each element of the list at `name`.
-    pub fn each<T>(
+    pub fn each<'t, T>(
         &mut self,
         name: &str,
-        elements: &[T],
-        mut check: impl FnMut(usize, &T, &mut Checker<'_>),
+        elements: &'t [T],
+        mut check: impl FnMut(usize, &'t T, &mut Checker<'_>),
     ) {
         let list = Place::Name(&self.place, name);
         for (index, element) in elements.iter().enumerate() {
-            check(index, element, &mut Checker { place: Place::Index(&list, index), found: &mut *self.found });
+            check(
+                index,
+                element,
+                &mut Checker {
+                    place: Place::Index(&list, index),
+                    found: &mut *self.found,
+                },
+            );
         }
     }
 }

@@ -86,7 +86,10 @@ impl DataField {
     pub fn new(name: impl Into<String>, field_type: FieldType) -> Self {
         Self {
             name: name.into(),
-            data_type: DataType { field_type: Some(field_type), ..DataType::default() },
+            data_type: DataType {
+                field_type: Some(field_type),
+                ..DataType::default()
+            },
             ..Self::default()
         }
     }
@@ -246,7 +249,10 @@ pub(crate) fn decode(body: &[u8]) -> Result<(Option<Schema>, Vec<Schema>), Strin
     let SchemasRecord { schema, additional } = codec::decode(body)?;
     Ok((
         schema.map(schema_from).transpose()?,
-        additional.into_iter().map(schema_from).collect::<Result<_, _>>()?,
+        additional
+            .into_iter()
+            .map(schema_from)
+            .collect::<Result<_, _>>()?,
     ))
 }
 
@@ -280,7 +286,10 @@ fn schema_from(record: SchemaRecord<'_>) -> Result<Schema, String> {
     } = record;
     Ok(Schema {
         anomalies: anomalies.into_iter().map(Cow::into_owned).collect(),
-        data_fields: data_fields.into_iter().map(field_from).collect::<Result<_, _>>()?,
+        data_fields: data_fields
+            .into_iter()
+            .map(field_from)
+            .collect::<Result<_, _>>()?,
         schema_name: schema_name.map(Cow::into_owned),
         load_options: parse_json_text(load_options.as_deref())?,
         effective_date: Some(Timestamp::from_millis_lossy(effective_date)),
@@ -304,7 +313,11 @@ fn field_record(field: &DataField) -> Result<FieldRecord<'_>, String> {
         description,
         ordinal_position_in_key,
     } = field;
-    let DataType { field_type, properties: type_properties, original_type } = data_type;
+    let DataType {
+        field_type,
+        properties: type_properties,
+        original_type,
+    } = data_type;
     Ok(FieldRecord {
         name: name.into(),
         // The rules have asked for one.
@@ -396,7 +409,10 @@ fn read_field(object: &mut Reader<'_>) -> DataField {
         data_type: object.required_object("dataType", read_type),
         nullable: object.boolean("nullable"),
         user_tags: object
-            .list("userTags", |tag| UserTag { id: tag.text("id"), name: tag.text("name") })
+            .list("userTags", |tag| UserTag {
+                id: tag.text("id"),
+                name: tag.text("name"),
+            })
             .unwrap_or_default(),
         encrypted: object.boolean("encrypted"),
         sensitive: object.boolean("sensitive"),
@@ -413,11 +429,18 @@ fn read_type(object: &mut Reader<'_>) -> DataType {
     if name.is_some() && field_type.is_none() {
         object.refuse("type", one_of_the_eleven());
     }
-    DataType { field_type, properties: object.free("properties"), original_type: object.text("originalType") }
+    DataType {
+        field_type,
+        properties: object.free("properties"),
+        original_type: object.text("originalType"),
+    }
 }
 
 fn one_of_the_eleven() -> String {
-    let names: Vec<&str> = FieldType::ALL.iter().map(|field_type| field_type.as_str()).collect();
+    let names: Vec<&str> = FieldType::ALL
+        .iter()
+        .map(|field_type| field_type.as_str())
+        .collect();
     format!("must be one of {}", names.join(", "))
 }
 
@@ -437,7 +460,10 @@ pub(super) fn check(schema: &Schema, checker: &mut Checker<'_>) {
         if let Some(alias) = field.alias.as_deref()
             && let Some(first) = aliases.insert(alias, index)
         {
-            checker.refuse("alias", format!("{alias:?} is the alias of field {first} already"));
+            checker.refuse(
+                "alias",
+                format!("{alias:?} is the alias of field {first} already"),
+            );
         }
     });
 }
@@ -472,8 +498,11 @@ fn check_field(field: &DataField, checker: &mut Checker<'_>) {
 }
 
 fn check_decimal(properties: Option<&JsonObject>, checker: &mut Checker<'_>) {
-    let integer =
-        |name: &str| properties.and_then(|properties| properties.get(name)).and_then(|value| value.as_i64());
+    let integer = |name: &str| {
+        properties
+            .and_then(|properties| properties.get(name))
+            .and_then(|value| value.as_i64())
+    };
     checker.within("properties", |checker| {
         let precision = integer("precision");
         if precision.is_none_or(|precision| precision < 1) {
@@ -481,7 +510,10 @@ fn check_decimal(properties: Option<&JsonObject>, checker: &mut Checker<'_>) {
         }
         let scale = integer("scale");
         if scale.is_none_or(|scale| scale < 0 || precision.is_some_and(|precision| scale > precision)) {
-            checker.refuse("scale", "a DECIMAL needs an integer scale from 0 to its precision");
+            checker.refuse(
+                "scale",
+                "a DECIMAL needs an integer scale from 0 to its precision",
+            );
         }
     });
 }

@@ -320,13 +320,15 @@ fn operational_record(operational: &Operational) -> Result<OperationalRecord<'_>
     } = operational;
     let table_connection_info = match table_connection_info {
         None => None,
-        Some(TableConnectionInfo { table_name, selection_script, additional_properties }) => {
-            Some(TableConnectionRecord {
-                table_name: table_name.as_deref().map(Cow::Borrowed),
-                selection_script: selection_script.as_deref().map(Cow::Borrowed),
-                additional_properties: json_text(additional_properties.as_ref())?,
-            })
-        }
+        Some(TableConnectionInfo {
+            table_name,
+            selection_script,
+            additional_properties,
+        }) => Some(TableConnectionRecord {
+            table_name: table_name.as_deref().map(Cow::Borrowed),
+            selection_script: selection_script.as_deref().map(Cow::Borrowed),
+            additional_properties: json_text(additional_properties.as_ref())?,
+        }),
     };
     Ok(OperationalRecord {
         size: *size,
@@ -361,13 +363,15 @@ fn operational_from(record: OperationalRecord<'_>) -> Result<Operational, String
     } = record;
     let table_connection_info = match table_connection_info {
         None => None,
-        Some(TableConnectionRecord { table_name, selection_script, additional_properties }) => {
-            Some(TableConnectionInfo {
-                table_name: table_name.map(Cow::into_owned),
-                selection_script: selection_script.map(Cow::into_owned),
-                additional_properties: parse_json_text(additional_properties.as_deref())?,
-            })
-        }
+        Some(TableConnectionRecord {
+            table_name,
+            selection_script,
+            additional_properties,
+        }) => Some(TableConnectionInfo {
+            table_name: table_name.map(Cow::into_owned),
+            selection_script: selection_script.map(Cow::into_owned),
+            additional_properties: parse_json_text(additional_properties.as_deref())?,
+        }),
     };
     Ok(Operational {
         size,
@@ -399,7 +403,9 @@ fn operational_scalar<'a>(operational: &'a OperationalRecord<'_>, path: &str) ->
         "contentUpdated" => Scalar::boolean(operational.content_updated),
         "lastUpdateTime" => Scalar::integer(operational.last_update_time),
         _ => {
-            let Some(table) = &operational.table_connection_info else { return Scalar::Missing };
+            let Some(table) = &operational.table_connection_info else {
+                return Scalar::Missing;
+            };
             match path {
                 "tableConnectionInfo.tableName" => Scalar::text(table.table_name.as_deref()),
                 "tableConnectionInfo.selectionScript" => Scalar::text(table.selection_script.as_deref()),
@@ -486,8 +492,18 @@ impl Stored for DataSet {
     }
 
     fn encode_head(state: &State<Self>) -> Result<Vec<u8>, String> {
-        let State { meta, lineage, fields } = state;
-        let Meta { version, owner_id, created_by, last_modified_by, last_modified_time } = meta;
+        let State {
+            meta,
+            lineage,
+            fields,
+        } = state;
+        let Meta {
+            version,
+            owner_id,
+            created_by,
+            last_modified_by,
+            last_modified_time,
+        } = meta;
         let NewDataSet {
             qri,
             name,
@@ -573,7 +589,9 @@ impl Stored for DataSet {
         let meta = Meta {
             version,
             owner_id: owner_id.unwrap_or_else(|| created_by.clone()).into_owned(),
-            last_modified_by: last_modified_by.unwrap_or_else(|| created_by.clone()).into_owned(),
+            last_modified_by: last_modified_by
+                .unwrap_or_else(|| created_by.clone())
+                .into_owned(),
             created_by: created_by.into_owned(),
             last_modified_time: Timestamp::from_millis_lossy(last_modified_time),
         };
@@ -596,12 +614,26 @@ impl Stored for DataSet {
             technical_description: technical_description.map(Cow::into_owned),
             created_by_connection_id: created_by_connection_id.map(Cow::into_owned),
         };
-        Ok(State { meta, lineage, fields })
+        Ok(State {
+            meta,
+            lineage,
+            fields,
+        })
     }
 
     fn assemble(id: Uuid, tenant: &str, state: State<Self>, inherited: Inherited) -> Self {
-        let State { meta, lineage, fields } = state;
-        let Meta { version, owner_id, created_by, last_modified_by, last_modified_time } = meta;
+        let State {
+            meta,
+            lineage,
+            fields,
+        } = state;
+        let Meta {
+            version,
+            owner_id,
+            created_by,
+            last_modified_by,
+            last_modified_time,
+        } = meta;
         let NewDataSet {
             qri,
             name,
@@ -621,7 +653,11 @@ impl Stored for DataSet {
             technical_description,
             created_by_connection_id,
         } = fields;
-        let Inherited { asset_name, store_name, store_type } = inherited;
+        let Inherited {
+            asset_name,
+            store_name,
+            store_type,
+        } = inherited;
         DataSet {
             id: SetId(id),
             qri,
@@ -663,7 +699,11 @@ impl Stored for DataSet {
     }
 
     fn with_parent_and_owner(fields: NewDataSet, lineage: Lineage, owner_id: Option<String>) -> NewDataSet {
-        NewDataSet { asset: lineage.asset, owner_id, ..fields }
+        NewDataSet {
+            asset: lineage.asset,
+            owner_id,
+            ..fields
+        }
     }
 
     fn indexed(id: Uuid, state: &State<Self>) -> Indexed<'_> {
@@ -723,7 +763,10 @@ impl Stored for DataSet {
         checker.required("qri", qri, 8, 1024);
         let parts: Vec<&str> = qri.split(':').collect();
         if parts.len() < 4 || parts.iter().any(|part| part.is_empty()) {
-            checker.refuse("qri", "must have at least 4 parts joined by ':', none of them empty");
+            checker.refuse(
+                "qri",
+                "must have at least 4 parts joined by ':', none of them empty",
+            );
         }
         checker.length("name", name.as_deref(), 255);
         checker.tags("tags", tags);
@@ -741,7 +784,9 @@ impl Stored for DataSet {
             schema::check(schema, checker);
         });
         checker.length("technicalDescription", technical_description.as_deref(), 1024);
-        let table = operational.as_ref().and_then(|operational| operational.table_connection_info.as_ref());
+        let table = operational
+            .as_ref()
+            .and_then(|operational| operational.table_connection_info.as_ref());
         if let Some(table) = table {
             checker.within("operational", |checker| {
                 checker.within("tableConnectionInfo", |checker| {
@@ -753,7 +798,9 @@ impl Stored for DataSet {
 
     fn date_schemas(fields: &mut NewDataSet, old: Option<&NewDataSet>, now: Timestamp) {
         let new = fields.schema.iter_mut().chain(&mut fields.additional_schemas);
-        let old = old.into_iter().flat_map(|old| old.schema.iter().chain(&old.additional_schemas));
+        let old = old
+            .into_iter()
+            .flat_map(|old| old.schema.iter().chain(&old.additional_schemas));
         schema::date(new, old, now);
     }
 

@@ -24,25 +24,40 @@ pub(crate) struct Field {
 }
 
 const fn scalar(name: &'static str) -> Field {
-    Field { name, shape: Shape::Scalar }
+    Field {
+        name,
+        shape: Shape::Scalar,
+    }
 }
 
 const fn free(name: &'static str) -> Field {
-    Field { name, shape: Shape::Free }
+    Field {
+        name,
+        shape: Shape::Free,
+    }
 }
 
 const fn texts(name: &'static str) -> Field {
-    Field { name, shape: Shape::List(&Shape::Scalar) }
+    Field {
+        name,
+        shape: Shape::List(&Shape::Scalar),
+    }
 }
 
 const fn object(name: &'static str, fields: &'static [Field]) -> Field {
-    Field { name, shape: Shape::Object(fields) }
+    Field {
+        name,
+        shape: Shape::Object(fields),
+    }
 }
 
 const STORE_INFO: &[Field] = &[scalar("id"), scalar("name"), scalar("type")];
 const ASSET_INFO: &[Field] = &[scalar("id"), scalar("name"), object("dataStoreInfo", STORE_INFO)];
-const TABLE_CONNECTION_INFO: &[Field] =
-    &[scalar("tableName"), scalar("selectionScript"), free("additionalProperties")];
+const TABLE_CONNECTION_INFO: &[Field] = &[
+    scalar("tableName"),
+    scalar("selectionScript"),
+    free("additionalProperties"),
+];
 const OPERATIONAL: &[Field] = &[
     scalar("size"),
     scalar("status"),
@@ -67,7 +82,10 @@ const DATA_FIELD: &[Field] = &[
     scalar("orphan"),
     object("dataType", DATA_TYPE),
     scalar("nullable"),
-    Field { name: "userTags", shape: Shape::List(&Shape::Object(USER_TAG)) },
+    Field {
+        name: "userTags",
+        shape: Shape::List(&Shape::Object(USER_TAG)),
+    },
     scalar("encrypted"),
     scalar("sensitive"),
     scalar("primaryKey"),
@@ -77,7 +95,10 @@ const DATA_FIELD: &[Field] = &[
 ];
 const SCHEMA: &[Field] = &[
     texts("anomalies"),
-    Field { name: "dataFields", shape: Shape::List(&Shape::Object(DATA_FIELD)) },
+    Field {
+        name: "dataFields",
+        shape: Shape::List(&Shape::Object(DATA_FIELD)),
+    },
     scalar("schemaName"),
     free("loadOptions"),
     scalar("effectiveDate"),
@@ -148,7 +169,10 @@ const SET: &[Field] = &[
     scalar("lastModifiedBy"),
     scalar("appTypeOverride"),
     scalar("lastModifiedTime"),
-    Field { name: "additionalSchemas", shape: Shape::List(&Shape::Object(SCHEMA)) },
+    Field {
+        name: "additionalSchemas",
+        shape: Shape::List(&Shape::Object(SCHEMA)),
+    },
     scalar("technicalDescription"),
     scalar("createdByConnectionId"),
 ];
@@ -167,7 +191,10 @@ impl Shape {
     pub(crate) fn member(self, name: &str) -> Option<Shape> {
         match self {
             Shape::Scalar | Shape::List(_) => None,
-            Shape::Object(fields) => fields.iter().find(|field| field.name == name).map(|field| field.shape),
+            Shape::Object(fields) => fields
+                .iter()
+                .find(|field| field.name == name)
+                .map(|field| field.shape),
             Shape::Free => Some(Shape::Free),
         }
     }
@@ -175,13 +202,20 @@ impl Shape {
     /// The dotted path of every scalar outside lists and free JSON.
     #[cfg(test)]
     pub(crate) fn scalar_paths(self) -> Vec<String> {
-        let Shape::Object(fields) = self else { return Vec::new() };
+        let Shape::Object(fields) = self else {
+            return Vec::new();
+        };
         let mut paths = Vec::new();
         for field in fields {
             match field.shape {
                 Shape::Scalar => paths.push(field.name.to_owned()),
                 nested @ Shape::Object(_) => {
-                    paths.extend(nested.scalar_paths().iter().map(|path| format!("{}.{path}", field.name)));
+                    paths.extend(
+                        nested
+                            .scalar_paths()
+                            .iter()
+                            .map(|path| format!("{}.{path}", field.name)),
+                    );
                 }
                 Shape::List(_) | Shape::Free => {}
             }

@@ -110,7 +110,11 @@ pub struct NewDataStore {
 impl NewDataStore {
     /// A data store with the two fields that are required.
     pub fn new(technical_name: impl Into<String>, store_type: impl Into<String>) -> Self {
-        Self { technical_name: technical_name.into(), store_type: store_type.into(), ..Self::default() }
+        Self {
+            technical_name: technical_name.into(),
+            store_type: store_type.into(),
+            ..Self::default()
+        }
     }
 }
 
@@ -198,8 +202,18 @@ impl Stored for DataStore {
     }
 
     fn encode_head(state: &State<Self>) -> Result<Vec<u8>, String> {
-        let State { meta, lineage: _, fields } = state;
-        let Meta { version, owner_id, created_by, last_modified_by, last_modified_time } = meta;
+        let State {
+            meta,
+            lineage: _,
+            fields,
+        } = state;
+        let Meta {
+            version,
+            owner_id,
+            created_by,
+            last_modified_by,
+            last_modified_time,
+        } = meta;
         let NewDataStore {
             uri,
             name,
@@ -250,7 +264,9 @@ impl Stored for DataStore {
         let meta = Meta {
             version,
             owner_id: owner_id.unwrap_or_else(|| created_by.clone()).into_owned(),
-            last_modified_by: last_modified_by.unwrap_or_else(|| created_by.clone()).into_owned(),
+            last_modified_by: last_modified_by
+                .unwrap_or_else(|| created_by.clone())
+                .into_owned(),
             created_by: created_by.into_owned(),
             last_modified_time: Timestamp::from_millis_lossy(last_modified_time),
         };
@@ -266,12 +282,26 @@ impl Stored for DataStore {
             technical_name: technical_name.into_owned(),
             technical_description: technical_description.map(Cow::into_owned),
         };
-        Ok(State { meta, lineage: Lineage::default(), fields })
+        Ok(State {
+            meta,
+            lineage: Lineage::default(),
+            fields,
+        })
     }
 
     fn assemble(id: Uuid, tenant: &str, state: State<Self>, _inherited: Inherited) -> Self {
-        let State { meta, lineage: _, fields } = state;
-        let Meta { version, owner_id, created_by, last_modified_by, last_modified_time } = meta;
+        let State {
+            meta,
+            lineage: _,
+            fields,
+        } = state;
+        let Meta {
+            version,
+            owner_id,
+            created_by,
+            last_modified_by,
+            last_modified_time,
+        } = meta;
         let NewDataStore {
             uri,
             name,
@@ -313,7 +343,11 @@ impl Stored for DataStore {
         fields.owner_id.as_deref()
     }
 
-    fn with_parent_and_owner(fields: NewDataStore, _lineage: Lineage, owner_id: Option<String>) -> NewDataStore {
+    fn with_parent_and_owner(
+        fields: NewDataStore,
+        _lineage: Lineage,
+        owner_id: Option<String>,
+    ) -> NewDataStore {
         NewDataStore { owner_id, ..fields }
     }
 

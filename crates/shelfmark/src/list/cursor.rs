@@ -44,7 +44,9 @@ impl Cursor {
 
     /// `BadCursor` unless this catalog made it for this query.
     pub(super) fn open(&self, secret: &[u8; 32], query: &[u8]) -> Result<Position> {
-        let Some((given, payload)) = self.0.split_first_chunk::<MAC>() else { return Err(bad()) };
+        let Some((given, payload)) = self.0.split_first_chunk::<MAC>() else {
+            return Err(bad());
+        };
         // Both in constant time: the crate compares hashes so.
         let mut wide = [[0_u8; 32]; 2];
         wide[0][..MAC].copy_from_slice(given);
@@ -103,7 +105,10 @@ impl FromStr for Cursor {
 
     /// Takes any text that could be a cursor; whether it is one shows when it is used.
     fn from_str(text: &str) -> Result<Self> {
-        URL_SAFE_NO_PAD.decode(text).map(Cursor).map_err(|error| bad().because(error))
+        URL_SAFE_NO_PAD
+            .decode(text)
+            .map(Cursor)
+            .map_err(|error| bad().because(error))
     }
 }
 
@@ -113,19 +118,30 @@ mod tests {
 
     #[test]
     fn every_altered_bit_is_refused() {
-        let position = Position { page: 3, backwards: false, key: b"orders\0id".to_vec() };
+        let position = Position {
+            page: 3,
+            backwards: false,
+            key: b"orders\0id".to_vec(),
+        };
         let cursor = Cursor::seal(&[7; 32], b"query", &position);
         assert_eq!(cursor.open(&[7; 32], b"query").unwrap(), position);
         assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
         for bit in 0..cursor.0.len() * 8 {
             let mut altered = cursor.clone();
             altered.0[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(altered.open(&[7; 32], b"query").unwrap_err().kind(), ErrorKind::BadCursor);
+            assert_eq!(
+                altered.open(&[7; 32], b"query").unwrap_err().kind(),
+                ErrorKind::BadCursor
+            );
         }
         assert!(cursor.open(&[8; 32], b"query").is_err());
         assert!(cursor.open(&[7; 32], b"other").is_err());
         for length in 0..cursor.0.len() {
-            assert!(Cursor(cursor.0[..length].to_vec()).open(&[7; 32], b"query").is_err());
+            assert!(
+                Cursor(cursor.0[..length].to_vec())
+                    .open(&[7; 32], b"query")
+                    .is_err()
+            );
         }
     }
 }

@@ -69,8 +69,13 @@ impl Filter {
     /// The index whose range holds exactly what one of the conditions lets through.
     pub(super) fn served_by(&self) -> Option<IndexOrder> {
         match self {
-            Filter { name_prefix: Some(_), .. } => Some(IndexOrder::Name),
-            Filter { modified_since: Some(_), .. } => Some(IndexOrder::Modified),
+            Filter {
+                name_prefix: Some(_), ..
+            } => Some(IndexOrder::Name),
+            Filter {
+                modified_since: Some(_),
+                ..
+            } => Some(IndexOrder::Modified),
             _ => None,
         }
     }
@@ -94,19 +99,38 @@ impl Filter {
 
     /// Whether a record meets every condition.
     pub(super) fn admits<'a>(&self, head: &impl Head<'a>) -> bool {
-        let Filter { name_prefix, type_name, tag, owner_id, space_id, modified_since } = self;
+        let Filter {
+            name_prefix,
+            type_name,
+            tag,
+            owner_id,
+            space_id,
+            modified_since,
+        } = self;
         name_prefix.as_deref().is_none_or(|prefix| {
-            head.name().is_some_and(|name| fold(name).starts_with(fold(prefix).as_ref()))
-        }) && type_name.as_deref().is_none_or(|type_name| head.type_name() == Some(type_name))
+            head.name()
+                .is_some_and(|name| fold(name).starts_with(fold(prefix).as_ref()))
+        }) && type_name
+            .as_deref()
+            .is_none_or(|type_name| head.type_name() == Some(type_name))
             && tag.as_deref().is_none_or(|tag| head.has_tag(tag))
             && owner_id.as_deref().is_none_or(|owner| head.owner_id() == owner)
-            && space_id.as_deref().is_none_or(|space| head.space_id() == Some(space))
+            && space_id
+                .as_deref()
+                .is_none_or(|space| head.space_id() == Some(space))
             && modified_since.is_none_or(|since| head.last_modified_time() >= since)
     }
 
     /// Bytes that two filters share only if they are the same.
     pub(super) fn fingerprint(&self, bytes: &mut Vec<u8>) {
-        let Filter { name_prefix, type_name, tag, owner_id, space_id, modified_since } = self;
+        let Filter {
+            name_prefix,
+            type_name,
+            tag,
+            owner_id,
+            space_id,
+            modified_since,
+        } = self;
         for text in [name_prefix, type_name, tag, owner_id, space_id] {
             super::cursor::append_text(bytes, text.as_deref());
         }
@@ -115,5 +139,8 @@ impl Filter {
 }
 
 fn prefix_may_be_cut(filter: &Filter) -> bool {
-    filter.name_prefix.as_deref().is_some_and(|prefix| fold(prefix).len() > crate::sortkey::FOLDED_BYTES)
+    filter
+        .name_prefix
+        .as_deref()
+        .is_some_and(|prefix| fold(prefix).len() > crate::sortkey::FOLDED_BYTES)
 }

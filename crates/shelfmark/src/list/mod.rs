@@ -20,10 +20,9 @@ pub use projection::Projection;
 pub use selection::{AllStores, AssetSelection, SetSelection};
 pub use sort::Sort;
 pub use stream::Stream;
-pub(crate) use topk::MAX_HELD;
 
 pub(crate) use page::{list, list_names, list_projected};
-pub(crate) use selection::{Scope, Select};
+pub(crate) use selection::Select;
 
 /// The number of entities on a page where a query does not say.
 pub const DEFAULT_LIMIT: usize = 20;

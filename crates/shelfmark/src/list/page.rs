@@ -40,8 +40,22 @@ impl<T> Page<T> {
     }
 
     fn with_items<U>(self, items: Vec<U>) -> Page<U> {
-        let Page { items: _, page, limit, total, prev, next } = self;
-        Page { items, page, limit, total, prev, next }
+        let Page {
+            items: _,
+            page,
+            limit,
+            total,
+            prev,
+            next,
+        } = self;
+        Page {
+            items,
+            page,
+            limit,
+            total,
+            prev,
+            next,
+        }
     }
 }
 
@@ -64,7 +78,10 @@ fn candidates<E: Entity>(
     let plan = Plan::new(view, query)?;
     let (mut slice, page) = plan.slice(&query.start, query.limit, secret)?;
     slice.count = query.total;
-    let Found { candidates: mut items, total } = plan.find::<E>(view, &slice)?;
+    let Found {
+        candidates: mut items,
+        total,
+    } = plan.find::<E>(view, &slice)?;
     let more = items.len() > query.limit;
     items.truncate(query.limit);
     if slice.backwards {
@@ -72,15 +89,28 @@ fn candidates<E: Entity>(
     }
     let by_cursor = matches!(query.start, Start::Cursor(_));
     // A page reached by cursor has a neighbour where it came from.
-    let (has_prev, has_next) =
-        if slice.backwards { (more, true) } else { (by_cursor || page > 0, more) };
+    let (has_prev, has_next) = if slice.backwards {
+        (more, true)
+    } else {
+        (by_cursor || page > 0, more)
+    };
     let lead = |there: bool, page: u64, backwards: bool, from: Option<&Candidate>| {
         let key = from.filter(|_| there)?.sort_key().to_vec();
         Some(plan.seal_cursor(secret, &Position { page, backwards, key }))
     };
     let prev = lead(has_prev, page.saturating_sub(1), true, items.first());
     let next = lead(has_next, page.saturating_add(1), false, items.last());
-    Ok((plan, Page { items, page, limit: query.limit, total, prev, next }))
+    Ok((
+        plan,
+        Page {
+            items,
+            page,
+            limit: query.limit,
+            total,
+            prev,
+            next,
+        },
+    ))
 }
 
 fn ids(page: &Page<Candidate>) -> Vec<Uuid> {
@@ -88,11 +118,7 @@ fn ids(page: &Page<Candidate>) -> Vec<Uuid> {
 }
 
 /// A page of whole entities.
-pub(crate) fn list<E: Entity>(
-    view: &TenantView<'_>,
-    query: &Query<E>,
-    secret: &[u8; 32],
-) -> Result<Page<E>> {
+pub(crate) fn list<E: Entity>(view: &TenantView<'_>, query: &Query<E>, secret: &[u8; 32]) -> Result<Page<E>> {
     let (plan, page) = candidates(view, query, secret)?;
     let items = entities::<E>(view, &plan, &page.items, query.schemas)?;
     Ok(page.with_items(items))
@@ -123,7 +149,10 @@ pub(crate) fn list_names<E: Entity>(
 ) -> Result<Page<Named<E::Id>>> {
     let (plan, page) = candidates(view, query, secret)?;
     let names = names::<E>(view, &plan, &page)?;
-    let named = |(id, name)| Named { id: E::Id::from_uuid(id), name };
+    let named = |(id, name)| Named {
+        id: E::Id::from_uuid(id),
+        name,
+    };
     let items = ids(&page).into_iter().zip(names).map(named).collect();
     Ok(page.with_items(items))
 }
@@ -168,7 +197,10 @@ pub(crate) fn list_projected<E: Entity>(
         ids(&page).into_iter().zip(names).map(object).collect()
     } else {
         let whole = entities::<E>(view, &plan, &page.items, wanted.needs_schemas())?;
-        whole.iter().map(|entity| wanted.apply(entity)).collect::<Result<_>>()?
+        whole
+            .iter()
+            .map(|entity| wanted.apply(entity))
+            .collect::<Result<_>>()?
     };
     Ok(page.with_items(items))
 }

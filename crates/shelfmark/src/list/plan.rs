@@ -57,7 +57,15 @@ pub(super) struct Found {
 
 impl Plan {
     pub(super) fn new<E: Entity>(view: &TenantView<'_>, query: &Query<E>) -> Result<Self> {
-        let Query { selection, filter, sort, start: _, limit: _, total: _, schemas: _ } = query;
+        let Query {
+            selection,
+            filter,
+            sort,
+            start: _,
+            limit: _,
+            total: _,
+            schemas: _,
+        } = query;
         let sorted = sort.check(E::KIND)?;
         let mut fingerprint = vec![E::KIND as u8];
         super::cursor::append_text(&mut fingerprint, Some(view.name));
@@ -70,9 +78,10 @@ impl Plan {
                 (order, Way::Walk { order, descending })
             }
             // Sorting what a filter's index lets through beats filtering everything in the sort's order.
-            (SortOrder::Indexed { order, descending }, served) => {
-                (served.unwrap_or(order), Way::TopK(super::sort::fields_of(order, descending)))
-            }
+            (SortOrder::Indexed { order, descending }, served) => (
+                served.unwrap_or(order),
+                Way::TopK(super::sort::fields_of(order, descending)),
+            ),
             (SortOrder::Fields(fields), served) => {
                 (served.unwrap_or(IndexOrder::Creation), Way::TopK(fields))
             }
@@ -100,7 +109,13 @@ impl Plan {
     pub(super) fn slice(&self, start: &Start, limit: usize, secret: &[u8; 32]) -> Result<(Slice, u64)> {
         // One more than the page shows whether there is another.
         let take = limit.saturating_add(1);
-        let slice = |after, backwards, skip| Slice { after, backwards, skip, take, count: false };
+        let slice = |after, backwards, skip| Slice {
+            after,
+            backwards,
+            skip,
+            take,
+            count: false,
+        };
         match start {
             Start::Page(page) => Ok((slice(None, false, page.saturating_mul(limit as u64)), *page)),
             Start::Cursor(cursor) => {
@@ -117,7 +132,13 @@ impl Plan {
 
     /// Whether the candidates carry rows of a name index.
     pub(super) fn walks_names(&self) -> bool {
-        matches!(self.way, Way::Walk { order: IndexOrder::Name, .. })
+        matches!(
+            self.way,
+            Way::Walk {
+                order: IndexOrder::Name,
+                ..
+            }
+        )
     }
 
     pub(super) fn has_entity_rows<E: Entity>(&self) -> bool {
@@ -140,11 +161,17 @@ impl Plan {
                 };
                 let (candidates, matching) =
                     topk::select::<E>(view, &self.source, fields, &self.residual, &window)?;
-                Ok(Found { candidates, total: slice.count.then_some(matching) })
+                Ok(Found {
+                    candidates,
+                    total: slice.count.then_some(matching),
+                })
             }
             &Way::Walk { descending, .. } => {
-                let direction =
-                    if descending == slice.backwards { Direction::Forward } else { Direction::Reverse };
+                let direction = if descending == slice.backwards {
+                    Direction::Forward
+                } else {
+                    Direction::Reverse
+                };
                 if self.residual.is_empty() {
                     self.walk_plain::<E>(view, direction, slice)
                 } else {
@@ -162,10 +189,20 @@ impl Plan {
     ) -> Result<Found> {
         let mut candidates = Vec::with_capacity(slice.take.min(1_024));
         if slice.take > 0 {
-            self.source.walk(view, direction, slice.after.as_deref(), slice.skip, &mut |candidate| {
-                candidates.push(candidate);
-                Ok(if candidates.len() < slice.take { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-            })?;
+            self.source.walk(
+                view,
+                direction,
+                slice.after.as_deref(),
+                slice.skip,
+                &mut |candidate| {
+                    candidates.push(candidate);
+                    Ok(if candidates.len() < slice.take {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    })
+                },
+            )?;
         }
         let total = match (slice.count, self.filtered) {
             (false, _) => None,
@@ -203,7 +240,11 @@ impl Plan {
             }
             full |= candidates.len() >= slice.take;
         }
-        let total = if slice.count { Some(self.count_matching::<E>(view)?) } else { None };
+        let total = if slice.count {
+            Some(self.count_matching::<E>(view)?)
+        } else {
+            None
+        };
         Ok(Found { candidates, total })
     }
 
@@ -212,7 +253,11 @@ impl Plan {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let chunk = self.chunk(view, Direction::Forward, after.as_deref())?;
-            count += self.admitted::<E>(view, &chunk)?.into_iter().filter(|&admitted| admitted).count() as u64;
+            count += self
+                .admitted::<E>(view, &chunk)?
+                .into_iter()
+                .filter(|&admitted| admitted)
+                .count() as u64;
             if chunk.len() < CHUNK {
                 return Ok(count);
             }
@@ -229,7 +274,11 @@ impl Plan {
         let mut chunk = Vec::with_capacity(CHUNK);
         self.source.walk(view, direction, after, 0, &mut |candidate| {
             chunk.push(candidate);
-            Ok(if chunk.len() < CHUNK { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            Ok(if chunk.len() < CHUNK {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
         })?;
         Ok(chunk)
     }

@@ -36,12 +36,16 @@ impl Projection {
 
     /// These fields, such as `name` or `dataAssetInfo.dataStoreInfo.name`. Within lists, a dotted field is taken of each element.
     pub fn of<S: Into<String>>(fields: impl IntoIterator<Item = S>) -> Self {
-        Self { fields: Some(fields.into_iter().map(Into::into).collect()) }
+        Self {
+            fields: Some(fields.into_iter().map(Into::into).collect()),
+        }
     }
 
     /// Checks every field against the kind's field table.
     pub(super) fn check(&self, kind: EntityKind) -> Result<Wanted> {
-        let Some(fields) = &self.fields else { return Ok(Wanted { tree: None }) };
+        let Some(fields) = &self.fields else {
+            return Ok(Wanted { tree: None });
+        };
         let mut tree = Tree::default();
         tree.add(["id"].into_iter());
         for field in fields {
@@ -51,7 +55,10 @@ impl Projection {
                     shape = *element;
                 }
                 shape = shape.member(name).ok_or_else(|| {
-                    Error::violation("", format!("cannot project {field:?}: a {kind} has no such field"))
+                    Error::violation(
+                        "",
+                        format!("cannot project {field:?}: a {kind} has no such field"),
+                    )
                 })?;
             }
             tree.add(field.split('.'));
@@ -78,10 +85,14 @@ impl Tree {
             self.whole = true;
             return;
         };
-        let position = self.below.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-            self.below.push((name.to_owned(), Tree::default()));
-            self.below.len() - 1
-        });
+        let position = self
+            .below
+            .iter()
+            .position(|(known, _)| known == name)
+            .unwrap_or_else(|| {
+                self.below.push((name.to_owned(), Tree::default()));
+                self.below.len() - 1
+            });
         self.below[position].1.add(path);
     }
 
@@ -103,7 +114,9 @@ impl Tree {
 impl Wanted {
     /// Whether the top-level field is wanted, in whole or in part.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.tree.as_ref().is_none_or(|tree| tree.below.iter().any(|(known, _)| known == name))
+        self.tree
+            .as_ref()
+            .is_none_or(|tree| tree.below.iter().any(|(known, _)| known == name))
     }
 
     pub(super) fn needs_schemas(&self) -> bool {

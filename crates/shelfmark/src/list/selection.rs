@@ -183,7 +183,11 @@ fn existing(view: &TenantView<'_>, ids: impl Iterator<Item = EntityId>) -> Resul
             _ => missing.push(id),
         }
     }
-    if missing.is_empty() { Ok(Scope::Parents(parents)) } else { Err(Error::not_found(missing)) }
+    if missing.is_empty() {
+        Ok(Scope::Parents(parents))
+    } else {
+        Err(Error::not_found(missing))
+    }
 }
 
 fn append_ids(bytes: &mut Vec<u8>, tag: u8, ids: impl Iterator<Item = EntityId>) {
@@ -204,9 +208,14 @@ impl Scope {
             (Scope::Tenant, EntityKind::Asset) => EntityKind::Store,
             (Scope::Tenant, EntityKind::Set) => EntityKind::Asset,
         };
-        let Some(tenant) = view.number else { return Ok(Vec::new()) };
+        let Some(tenant) = view.number else {
+            return Ok(Vec::new());
+        };
         let (ids, _) = view.ids_in(entities(above), &bounds::tenant(tenant), usize::MAX)?;
-        Ok(ids.into_iter().map(|id| Parent { tenant, id: Some(id) }).collect())
+        Ok(ids
+            .into_iter()
+            .map(|id| Parent { tenant, id: Some(id) })
+            .collect())
     }
 
     /// How many entities of `kind` are selected. O(parents) with counters.

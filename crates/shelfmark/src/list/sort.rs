@@ -53,12 +53,20 @@ impl Sort {
             }
         }
         let Some(first) = fields.first() else {
-            return Ok(SortOrder::Indexed { order: IndexOrder::Creation, descending: false });
+            return Ok(SortOrder::Indexed {
+                order: IndexOrder::Creation,
+                descending: false,
+            });
         };
         let descending = first.descending;
         let order = match first.path.as_str() {
             // Nothing can tie with an id.
-            "id" => return Ok(SortOrder::Indexed { order: IndexOrder::Creation, descending }),
+            "id" => {
+                return Ok(SortOrder::Indexed {
+                    order: IndexOrder::Creation,
+                    descending,
+                });
+            }
             // An id begins with the creation time.
             "createdTime" => IndexOrder::Creation,
             "name" => IndexOrder::Name,
@@ -85,12 +93,22 @@ fn field(part: &str, kind: EntityKind) -> Result<SortField> {
     let mut shape = shape::entity(kind);
     for name in path.split('.') {
         // Free JSON has no fields to sort by.
-        let member = if matches!(shape, Shape::Free) { None } else { shape.member(name) };
+        let member = if matches!(shape, Shape::Free) {
+            None
+        } else {
+            shape.member(name)
+        };
         shape = member.ok_or_else(|| unknown(path, kind))?;
     }
     match shape {
-        Shape::Scalar => Ok(SortField { path: path.to_owned(), descending }),
-        _ => Err(Error::violation("", format!("cannot sort by {path:?}: it is not a single value"))),
+        Shape::Scalar => Ok(SortField {
+            path: path.to_owned(),
+            descending,
+        }),
+        _ => Err(Error::violation(
+            "",
+            format!("cannot sort by {path:?}: it is not a single value"),
+        )),
     }
 }
 
@@ -125,5 +143,8 @@ pub(super) fn fields_of(order: IndexOrder, descending: bool) -> Vec<SortField> {
         IndexOrder::TechnicalName => "technicalName",
         IndexOrder::Modified => "lastModifiedTime",
     };
-    vec![SortField { path: path.to_owned(), descending }]
+    vec![SortField {
+        path: path.to_owned(),
+        descending,
+    }]
 }

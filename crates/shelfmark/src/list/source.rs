@@ -56,11 +56,20 @@ impl Source {
         if *scope == Scope::Tenant && order == IndexOrder::Creation {
             // The entities themselves lie in creation order.
             let range = view.number.map(|tenant| (bounds::tenant(tenant), keys::TENANT));
-            return Ok(Self { space: entities(kind), ranges: range.into_iter().collect() });
+            return Ok(Self {
+                space: entities(kind),
+                ranges: range.into_iter().collect(),
+            });
         }
         let parents = scope.clone().parents(view, kind)?;
-        let ranges = parents.iter().map(|&parent| range_of(parent, order, filter)).collect();
-        Ok(Self { space: order.keyspace(kind), ranges })
+        let ranges = parents
+            .iter()
+            .map(|&parent| range_of(parent, order, filter))
+            .collect();
+        Ok(Self {
+            space: order.keyspace(kind),
+            ranges,
+        })
     }
 
     /// Whether its rows are the entities' own.
@@ -97,19 +106,20 @@ impl Source {
         visit: &mut dyn FnMut(Candidate) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let mut outcome = Ok(());
-        view.snapshot.scan(self.space, range, direction, &mut |key, value| {
-            if skip > 0 {
-                skip -= 1;
-                return ControlFlow::Continue(());
-            }
-            match candidate(self.space, key, value, prefix).and_then(&mut *visit) {
-                Ok(flow) => flow,
-                Err(error) => {
-                    outcome = Err(error);
-                    ControlFlow::Break(())
+        view.snapshot
+            .scan(self.space, range, direction, &mut |key, value| {
+                if skip > 0 {
+                    skip -= 1;
+                    return ControlFlow::Continue(());
                 }
-            }
-        })?;
+                match candidate(self.space, key, value, prefix).and_then(&mut *visit) {
+                    Ok(flow) => flow,
+                    Err(error) => {
+                        outcome = Err(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            })?;
         outcome
     }
 
@@ -136,7 +146,9 @@ impl Source {
             }
         }
         while let Some(mut run) = heap.pop() {
-            let Some(next) = run.ahead.pop_front() else { continue };
+            let Some(next) = run.ahead.pop_front() else {
+                continue;
+            };
             if run.ahead.is_empty() && run.more {
                 run.refill(self, view, READ_AHEAD)?;
             }
@@ -156,10 +168,11 @@ impl Source {
     pub(super) fn count(&self, view: &TenantView<'_>) -> Result<u64> {
         let mut count = 0;
         for (range, _) in &self.ranges {
-            view.snapshot.scan(self.space, range, Direction::Forward, &mut |_, _| {
-                count += 1;
-                ControlFlow::Continue(())
-            })?;
+            view.snapshot
+                .scan(self.space, range, Direction::Forward, &mut |_, _| {
+                    count += 1;
+                    ControlFlow::Continue(())
+                })?;
         }
         Ok(count)
     }
@@ -201,9 +214,12 @@ fn beyond(range: &KeyRange, prefix: usize, after: Option<&[u8]>, direction: Dire
 
 fn candidate(space: Keyspace, key: &[u8], value: &[u8], prefix: usize) -> Result<Candidate> {
     match keys::id_at_end(key) {
-        Some(id) if key.len() >= prefix => {
-            Ok(Candidate { key: key.to_vec(), prefix, id, value: value.to_vec() })
-        }
+        Some(id) if key.len() >= prefix => Ok(Candidate {
+            key: key.to_vec(),
+            prefix,
+            id,
+            value: value.to_vec(),
+        }),
         _ => Err(Error::corrupt(space, key, "an index key too short for an id")),
     }
 }
@@ -222,7 +238,11 @@ impl Run {
         let ahead = &mut self.ahead;
         source.walk_one(view, &self.range, self.prefix, self.direction, 0, &mut |found| {
             ahead.push_back(found);
-            Ok(if ahead.len() < rows { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            Ok(if ahead.len() < rows {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
         })?;
         self.more = ahead.len() == rows;
         if let Some(last) = ahead.back() {

@@ -29,7 +29,9 @@ pub struct Stream<E: Entity> {
 
 impl<E: Entity> fmt::Debug for Stream<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("snapshot", &self.snapshot).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("snapshot", &self.snapshot)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,7 +54,13 @@ impl<E: Entity> Stream<E> {
         if self.ahead.is_empty() && self.more {
             // A pass over an unindexed order looks at everything: then it takes as much as may be held.
             let take = if self.plan.is_walk() { CHUNK } else { MAX_HELD };
-            let slice = Slice { after: self.after.take(), backwards: false, skip: 0, take, count: false };
+            let slice = Slice {
+                after: self.after.take(),
+                backwards: false,
+                skip: 0,
+                take,
+                count: false,
+            };
             let found = self.plan.find::<E>(&view, &slice)?;
             self.more = found.candidates.len() == take;
             self.ahead = found.candidates.into();

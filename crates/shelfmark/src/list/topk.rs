@@ -9,10 +9,10 @@ use crate::Entity;
 use crate::backend::{Direction, Keyspace};
 use crate::engine::TenantView;
 use crate::engine::view::{InheritedCache, add_schemas, decode_head, state_of};
-use crate::entity::{Head as _, Lineage, State, Stored as _};
+use crate::entity::{Head as _, Inherited, Lineage, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::created_time;
-use crate::keyspace::keys;
+use crate::keyspace::{entities, keys};
 use crate::sortkey::Scalar;
 
 use super::filter::Filter;
@@ -41,7 +41,9 @@ pub(super) fn select<E: Entity>(
     filter: &Filter,
     window: &Window<'_>,
 ) -> Result<(Vec<Candidate>, u64)> {
-    let held = usize::try_from(window.skip).unwrap_or(usize::MAX).saturating_add(window.take);
+    let held = usize::try_from(window.skip)
+        .unwrap_or(usize::MAX)
+        .saturating_add(window.take);
     if held > MAX_HELD {
         return Err(Error::new(
             ErrorKind::OffsetTooDeep,
@@ -52,15 +54,27 @@ pub(super) fn select<E: Entity>(
             ),
         ));
     }
-    let mut best = Best { heap: BinaryHeap::new(), held, backwards: window.backwards };
+    let mut best = Best {
+        heap: BinaryHeap::new(),
+        held,
+        backwards: window.backwards,
+    };
     let mut matching = 0;
-    let mut keyer = Keyer { view, fields, cache: InheritedCache::new() };
+    let mut keyer = Keyer {
+        view,
+        fields,
+        inherited: InheritedCache::new(),
+    };
     let mut pending: Vec<Candidate> = Vec::new();
     let mut flush = |pending: &mut Vec<Candidate>| -> Result<()> {
         keyer.keys::<E>(source, pending, filter, |key, id| {
             matching += 1;
             let wanted = window.after.is_none_or(|after| {
-                if window.backwards { key.as_slice() < after } else { key.as_slice() > after }
+                if window.backwards {
+                    key.as_slice() < after
+                } else {
+                    key.as_slice() > after
+                }
             });
             if wanted {
                 best.offer(key, id);
@@ -104,13 +118,21 @@ impl PartialOrd for Ranked {
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         // The key ends with the id, so keys never tie.
-        if self.backwards { other.key.cmp(&self.key) } else { self.key.cmp(&other.key) }
+        if self.backwards {
+            other.key.cmp(&self.key)
+        } else {
+            self.key.cmp(&other.key)
+        }
     }
 }
 
 impl Best {
     fn offer(&mut self, key: Vec<u8>, id: Uuid) {
-        let ranked = Ranked { key, id, backwards: self.backwards };
+        let ranked = Ranked {
+            key,
+            id,
+            backwards: self.backwards,
+        };
         if self.heap.len() < self.held {
             self.heap.push(ranked);
         } else if let Some(mut worst) = self.heap.peek_mut()
@@ -124,7 +146,18 @@ impl Best {
         self.heap
             .into_sorted_vec()
             .into_iter()
-            .map(|Ranked { key, id, backwards: _ }| Candidate { key, prefix: 0, id, value: Vec::new() })
+            .map(
+                |Ranked {
+                     key,
+                     id,
+                     backwards: _,
+                 }| Candidate {
+                    key,
+                    prefix: 0,
+                    id,
+                    value: Vec::new(),
+                },
+            )
             .collect()
     }
 }
@@ -133,7 +166,7 @@ impl Best {
 struct Keyer<'a> {
     view: &'a TenantView<'a>,
     fields: &'a [SortField],
-    cache: InheritedCache,
+    inherited: InheritedCache,
 }
 
 impl Keyer<'_> {
@@ -145,87 +178,129 @@ impl Keyer<'_> {
         filter: &Filter,
         mut give: impl FnMut(Vec<u8>, Uuid),
     ) -> Result<()> {
-        let needs_schemas = self.fields.iter().any(|field| field.path.starts_with("schema."));
-        let mut with_schemas: Vec<(Uuid, State<E>)> = Vec::new();
-        let mut one = |id: Uuid, key: &[u8], head: E::Head<'_>| -> Result<()> {
-            if !filter.admits(&head) {
-                return Ok(());
+        if self.fields.iter().any(|field| field.path.starts_with("schema.")) {
+            return self.keys_with_schemas::<E>(candidates, filter, give);
+        }
+        if self
+            .fields
+            .iter()
+            .any(|field| inherited_path(&field.path).is_some())
+        {
+            // Ahead of the keys: a view is not read from inside its own visitor.
+            let mut lineages = Vec::with_capacity(candidates.len());
+            self.each_head::<E>(source, candidates, |_, head| {
+                lineages.push(head.lineage());
+                Ok(())
+            })?;
+            for lineage in lineages {
+                self.view.inherited(lineage, &mut self.inherited)?;
             }
-            if needs_schemas {
-                with_schemas.push((id, state_of::<E>(key, head)?));
-                return Ok(());
+        }
+        self.each_head::<E>(source, candidates, |id, head| {
+            if filter.admits(&head) {
+                give(self.key(id, head.lineage(), |path| head.scalar(path)), id);
             }
-            give(self.key(id, head.lineage(), |path| head.scalar(path))?, id);
             Ok(())
-        };
+        })
+    }
+
+    fn each_head<E: Entity>(
+        &self,
+        source: &Source,
+        candidates: &[Candidate],
+        mut visit: impl FnMut(Uuid, E::Head<'_>) -> Result<()>,
+    ) -> Result<()> {
         if source.has_entity_rows(E::KIND) {
             for candidate in candidates {
-                let Some(tenant) = self.view.number else { break };
-                let key = keys::entity(tenant, candidate.id);
-                one(candidate.id, &key, decode_head::<E>(&key, &candidate.value)?)?;
+                visit(candidate.id, decode_head::<E>(&candidate.key, &candidate.value)?)?;
             }
-        } else {
-            let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
-            let Some(tenant) = self.view.number else { return Ok(()) };
-            self.view.heads::<E>(&ids, |at, head| one(ids[at], &keys::entity(tenant, ids[at]), head))?;
+            return Ok(());
         }
-        if needs_schemas {
-            self.keys_with_schemas(with_schemas, give)?;
-        }
-        Ok(())
+        let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
+        self.view.heads::<E>(&ids, |at, head| visit(ids[at], head))
     }
 
     fn keys_with_schemas<E: Entity>(
         &mut self,
-        mut states: Vec<(Uuid, State<E>)>,
+        candidates: &[Candidate],
+        filter: &Filter,
         mut give: impl FnMut(Vec<u8>, Uuid),
     ) -> Result<()> {
-        let ids: Vec<Uuid> = states.iter().map(|(id, _)| *id).collect();
-        self.view.rows(Keyspace::SetSchema, &ids, &mut |at, key, value| {
-            add_schemas::<E>(&mut states[at].1, key, value)
+        let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
+        let mut states: Vec<Option<State<E>>> = Vec::new();
+        states.resize_with(ids.len(), || None);
+        let mut bodies = vec![Vec::new(); ids.len()];
+        self.view.rows(entities(E::KIND), &ids, &mut |at, key, value| {
+            let head = decode_head::<E>(key, value)?;
+            if filter.admits(&head) {
+                states[at] = Some(state_of::<E>(key, head)?);
+                bodies[at] = value.to_vec();
+            }
+            Ok(())
         })?;
-        for (id, state) in states {
-            // The other fields come from the head again, so that each has one accessor.
-            let body = E::encode_head(&state).map_err(crate::engine::create::encoding_failed)?;
-            let head = E::decode_head(&body).map_err(crate::engine::create::encoding_failed)?;
+        self.view.rows(
+            Keyspace::SetSchema,
+            &ids,
+            &mut |at, key, value| match &mut states[at] {
+                Some(state) => add_schemas::<E>(state, key, value),
+                None => Ok(()),
+            },
+        )?;
+        for ((id, state), body) in ids.into_iter().zip(states).zip(bodies) {
+            let (Some(state), Some(tenant)) = (state, self.view.number) else {
+                continue;
+            };
+            self.view.inherited(state.lineage, &mut self.inherited)?;
+            let head = decode_head::<E>(&keys::entity(tenant, id), &body)?;
             let key = self.key(id, state.lineage, |path| match head.scalar(path) {
                 Scalar::Missing => E::schema_scalar(&state.fields, path),
                 found => found,
-            })?;
+            });
             give(key, id);
         }
         Ok(())
     }
 
-    fn key<'s>(
-        &mut self,
-        id: Uuid,
-        lineage: Lineage,
-        stored: impl Fn(&str) -> Scalar<'s>,
-    ) -> Result<Vec<u8>> {
+    fn key<'s>(&self, id: Uuid, lineage: Lineage, stored: impl Fn(&str) -> Scalar<'s>) -> Vec<u8> {
         let mut key = Vec::with_capacity(64);
+        let nothing = Inherited::default();
+        let inherited = lineage
+            .nearest()
+            .and_then(|nearest| self.inherited.get(&nearest))
+            .unwrap_or(&nothing);
         for SortField { path, descending } in self.fields {
-            match path.as_str() {
-                "id" => Scalar::Id(id).append_to(&mut key, *descending),
-                "createdTime" => Scalar::Integer(created_time(id).millis()).append_to(&mut key, *descending),
-                "tenantId" => Scalar::Text(self.view.name).append_to(&mut key, *descending),
-                "dataStoreInfo.name" | "dataAssetInfo.dataStoreInfo.name" => {
-                    let inherited = self.view.inherited(lineage, &mut self.cache)?;
-                    Scalar::text(inherited.store_name.as_deref()).append_to(&mut key, *descending);
+            let scalar = match (path.as_str(), inherited_path(path)) {
+                (_, Some(InheritedPath::AssetName)) => Scalar::text(inherited.asset_name.as_deref()),
+                (_, Some(InheritedPath::StoreName)) => Scalar::text(inherited.store_name.as_deref()),
+                (_, Some(InheritedPath::StoreType)) => Scalar::Text(&inherited.store_type),
+                ("id", None) => Scalar::Id(id),
+                ("createdTime", None) => Scalar::Integer(created_time(id).millis()),
+                ("tenantId", None) => Scalar::Text(self.view.name),
+                (path, None) => {
+                    stored(path).append_to(&mut key, *descending);
+                    continue;
                 }
-                "dataStoreInfo.type" | "dataAssetInfo.dataStoreInfo.type" => {
-                    let inherited = self.view.inherited(lineage, &mut self.cache)?;
-                    Scalar::Text(&inherited.store_type).append_to(&mut key, *descending);
-                }
-                "dataAssetInfo.name" => {
-                    let inherited = self.view.inherited(lineage, &mut self.cache)?;
-                    Scalar::text(inherited.asset_name.as_deref()).append_to(&mut key, *descending);
-                }
-                path => stored(path).append_to(&mut key, *descending),
-            }
+            };
+            scalar.append_to(&mut key, *descending);
         }
         let descending = self.fields.first().is_some_and(|field| field.descending);
         Scalar::Id(id).append_to(&mut key, descending);
-        Ok(key)
+        key
+    }
+}
+
+/// What is read from an ancestor.
+enum InheritedPath {
+    AssetName,
+    StoreName,
+    StoreType,
+}
+
+fn inherited_path(path: &str) -> Option<InheritedPath> {
+    match path {
+        "dataAssetInfo.name" => Some(InheritedPath::AssetName),
+        "dataStoreInfo.name" | "dataAssetInfo.dataStoreInfo.name" => Some(InheritedPath::StoreName),
+        "dataStoreInfo.type" | "dataAssetInfo.dataStoreInfo.type" => Some(InheritedPath::StoreType),
+        _ => None,
     }
 }

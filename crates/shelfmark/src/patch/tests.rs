@@ -1,5 +1,4 @@
-use std::time::{Duration, Instant};
-
+use super::apply::MAX_LEVELS;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -588,12 +587,15 @@ fn ten_thousand_copies_of_the_root_are_not_looked_at() {
     malformed(&operations, &[""]);
     // Nor does a nest grow beyond its bound through copies of a member.
     let operations = Value::Array(vec![json!({"op": "copy", "from": "/a", "path": "/a/k"}); 1000]);
-    refused(&json!({"a": {"k": 0}}), &operations, "/62");
+    refused(
+        &json!({"a": {"k": 0}}),
+        &operations,
+        &format!("/{}", MAX_LEVELS - 2),
+    );
 }
 
 #[test]
 fn doubling_is_stopped_at_the_bound() {
-    let start = Instant::now();
     let operations: Vec<Value> = (0..24)
         .map(|_| json!({"op": "copy", "from": "/a", "path": "/a/-"}))
         .collect();
@@ -602,7 +604,6 @@ fn doubling_is_stopped_at_the_bound() {
     let error = run(&document, &Value::Array(operations)).unwrap_err();
     assert_eq!(pointers(&error), ["/13"], "{error}");
     assert!(error.to_string().contains("1048576 bytes"), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 // The bounds, each from both sides.
@@ -610,9 +611,12 @@ fn doubling_is_stopped_at_the_bound() {
 #[test]
 fn the_levels_are_bounded() {
     let deep = |levels| json!([{"op": "add", "path": "/a", "value": nested(levels)}]);
-    assert_eq!(depth(&run(&json!({}), &deep(MAX_LEVELS - 1)).unwrap()), MAX_LEVELS);
+    assert_eq!(
+        depth(&run(&json!({}), &deep(MAX_LEVELS - 1)).unwrap()),
+        MAX_LEVELS
+    );
     refused(&json!({}), &deep(MAX_LEVELS), "/0");
-    let document = json!({"a": nested(63), "b": {}, "l": [[]]});
+    let document = json!({"a": nested(MAX_LEVELS - 1), "b": {}, "l": [[]]});
     for op in ["move", "copy"] {
         assert!(run(&document, &json!([{"op": op, "from": "/a", "path": "/c"}])).is_ok());
         refused(
@@ -628,18 +632,18 @@ fn the_levels_are_bounded() {
     }
     refused(
         &document,
-        &json!([{"op": "replace", "path": "/l/0", "value": nested(63)}]),
+        &json!([{"op": "replace", "path": "/l/0", "value": nested(MAX_LEVELS - 1)}]),
         "/0",
     );
     assert!(
         run(
             &document,
-            &json!([{"op": "replace", "path": "/l/0", "value": nested(62)}])
+            &json!([{"op": "replace", "path": "/l/0", "value": nested(MAX_LEVELS - 2)}])
         )
         .is_ok()
     );
     // Too deep before: whatever the operations are.
-    let error = run(&nested(65), &json!([])).unwrap_err();
+    let error = run(&nested(MAX_LEVELS + 1), &json!([])).unwrap_err();
     assert_eq!(pointers(&error), [""]);
     assert!(run(&nested(MAX_LEVELS), &json!([])).is_ok());
 }
@@ -775,32 +779,6 @@ fn siblings_that_move_are_charged_a_little() {
     assert!(run(&document, &removes).is_ok());
 }
 
-#[test]
-fn a_thousand_operations_on_a_large_document_are_fast() {
-    let fields: Vec<Value> = (0..8_000)
-        .map(|index| json!({"name": format!("field {index} {}", "x".repeat(30)), "dataType": {"type": "STRING"}, "tags": ["a", "b", "c", "d"], "nullable": true}))
-        .collect();
-    let document = json!({"schema": {"dataFields": fields}});
-    assert!(bytes(&document) > 3 * MAX_BYTES / 4);
-    let operations: Vec<Value> = (0..1000)
-        .map(|index| json!({"op": "replace", "path": format!("/schema/dataFields/{}/name", index * 7), "value": "x"}))
-        .collect();
-    let patch = patch(&Value::Array(operations));
-    let start = Instant::now();
-    let once = || apply(&Patch::new(), document.clone(), entity(EntityKind::Set)).unwrap();
-    once();
-    let nothing = start.elapsed();
-    let start = Instant::now();
-    let result = apply(&patch, document.clone(), entity(EntityKind::Set)).unwrap();
-    let all = start.elapsed();
-    assert_eq!(result["schema"]["dataFields"][6_993]["name"], json!("x"));
-    // A thousand measures of the document would be a thousand times as long; this leaves room for a busy machine.
-    assert!(
-        all < nothing * 20 + Duration::from_millis(50),
-        "{all:?} {nothing:?}"
-    );
-}
-
 // Against json-patch, and against a full recount.
 
 fn any_key() -> impl Strategy<Value = String> {
@@ -904,7 +882,7 @@ proptest! {
             }
             prop_assert_eq!(&target.document, &theirs, "{}", &operation);
             prop_assert_eq!(target.bytes, bytes(&target.document), "{} on {}", &operation, before);
-            prop_assert!(depth(&target.document) <= json::MAX_DEPTH);
+            prop_assert!(depth(&target.document) <= MAX_LEVELS);
         }
     }
 
@@ -915,7 +893,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_bounds_hold_after_success_and_fail_for_a_reason(levels in 50usize..64, text in 0usize..3, seeds in prop::collection::vec(any::<(u8, prop::sample::Index, prop::sample::Index)>(), 1..12)) {
+    fn the_bounds_hold_after_success_and_fail_for_a_reason(levels in MAX_LEVELS - 14..MAX_LEVELS, text in 0usize..3, seeds in prop::collection::vec(any::<(u8, prop::sample::Index, prop::sample::Index)>(), 1..12)) {
         let document = json!({"d": nested(levels), "s": "\u{1}\"".repeat(text * 60_000), "l": [[{}]]});
         let mut target = Target::new(document).unwrap();
         for (op, path, from) in seeds {
@@ -925,7 +903,7 @@ proptest! {
             let ours = step(&mut target, &operation);
             let mut theirs = before.clone();
             let fits = json_patch::patch_unsafe(&mut theirs, std::slice::from_ref(&operation)).is_ok()
-                && depth(&theirs) <= json::MAX_DEPTH && bytes(&theirs) <= MAX_BYTES;
+                && depth(&theirs) <= MAX_LEVELS && bytes(&theirs) <= MAX_BYTES;
             prop_assert_eq!(fits, ours.is_ok(), "{}: {:?}", &operation, ours);
             if ours.is_err() {
                 target = Target::new(before).unwrap();
@@ -948,7 +926,7 @@ proptest! {
         if let Ok(patch) = Patch::from_json(Value::Array(operations).to_string().as_bytes()) {
             let shape = if store { entity(EntityKind::Store) } else { Shape::Free };
             if let Ok(result) = apply(&patch, document, shape) {
-                prop_assert!(bytes(&result) <= MAX_BYTES && depth(&result) <= json::MAX_DEPTH);
+                prop_assert!(bytes(&result) <= MAX_BYTES && depth(&result) <= MAX_LEVELS);
             }
         }
     }

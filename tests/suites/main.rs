@@ -1,0 +1,3 @@
+//! Suites that cross crates, in one binary.
+
+mod conformance;
