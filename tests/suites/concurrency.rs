@@ -9,7 +9,9 @@ use shelfmark::{
     Session, SetSelection, StoreId, Write,
 };
 
-use crate::support::{Bed, Watchdog, assert_clean, family, new_asset, new_set, new_store, number, number_in, session};
+use crate::support::{
+    Bed, Watchdog, assert_clean, family, new_asset, new_set, new_store, number, number_in, session,
+};
 
 const THREADS: usize = 8;
 
@@ -46,7 +48,9 @@ type Change = fn(&Session, StoreId, u64, usize) -> Result<DataStore>;
 #[test]
 fn of_all_that_expect_one_version_exactly_one_wins() {
     let update: Change = |session, id, version, thread| {
-        session.update(id, version, |store| store.name = Some(format!("{version} {thread}")))
+        session.update(id, version, |store| {
+            store.name = Some(format!("{version} {thread}"))
+        })
     };
     let replace: Change = |session, id, version, thread| {
         let new = NewDataStore {
@@ -70,7 +74,9 @@ fn of_all_that_expect_one_version_exactly_one_wins() {
                     match outcome {
                         Ok(store) => winners.push(store),
                         Err(error) => {
-                            let conflict = error.conflict().unwrap_or_else(|| panic!("{name}, {way}: {error}"));
+                            let conflict = error
+                                .conflict()
+                                .unwrap_or_else(|| panic!("{name}, {way}: {error}"));
                             assert_eq!((conflict.expected, conflict.found), (round, round + 1));
                         }
                     }
@@ -111,7 +117,8 @@ fn versions_are_distinct_and_dense_whoever_writes() {
             .unwrap()
             .id;
         const EACH: u64 = 15;
-        let increment = |store: &mut NewDataStore| store.properties = number(number_in(&store.properties) + 1);
+        let increment =
+            |store: &mut NewDataStore| store.properties = number(number_in(&store.properties) + 1);
         let versions = together(THREADS, |thread| {
             (0..EACH)
                 .map(|_| {
@@ -133,7 +140,10 @@ fn versions_are_distinct_and_dense_whoever_writes() {
         let writes = THREADS as u64 * EACH;
         assert_eq!(all, (1..=writes).collect::<Vec<_>>(), "{name}");
         let store = session.get(id).unwrap().unwrap();
-        assert_eq!((store.version, number_in(&store.properties) as u64), (writes, writes));
+        assert_eq!(
+            (store.version, number_in(&store.properties) as u64),
+            (writes, writes)
+        );
     });
 }
 
@@ -246,11 +256,20 @@ fn a_snapshot_shows_one_state_however_much_is_written() {
                 })
                 .collect();
             let readers: Vec<_> = (0..2)
-                .map(|_| scope.spawn(|| while !done.load(Ordering::Relaxed) { read_one_state(&session, one, two, asset) }))
+                .map(|_| {
+                    scope.spawn(|| {
+                        while !done.load(Ordering::Relaxed) {
+                            read_one_state(&session, one, two, asset)
+                        }
+                    })
+                })
                 .collect();
             let written: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
             done.store(true, Ordering::Relaxed);
-            for outcome in written.into_iter().chain(readers.into_iter().map(|reader| reader.join())) {
+            for outcome in written
+                .into_iter()
+                .chain(readers.into_iter().map(|reader| reader.join()))
+            {
                 outcome.expect(name);
             }
         });
@@ -273,7 +292,8 @@ fn transfer(session: &Session, from: StoreId, to: StoreId, amount: i64) -> Resul
 fn read_one_state(session: &Session, one: StoreId, two: StoreId, asset: shelfmark::AssetId) {
     let snapshot = session.snapshot().expect("a snapshot");
     let sum = || {
-        let balance = |id: StoreId| number_in(&snapshot.get(id).expect("a read").expect("an account").properties);
+        let balance =
+            |id: StoreId| number_in(&snapshot.get(id).expect("a read").expect("an account").properties);
         balance(one) + balance(two)
     };
     assert_eq!(sum(), 1_000);
@@ -288,13 +308,19 @@ fn read_one_state(session: &Session, one: StoreId, two: StoreId, asset: shelfmar
         }
     };
     assert_eq!(total, Some(walked.len() as u64));
-    let streamed: Result<Vec<DataSet>> = snapshot.stream(&Query::of(asset).sort("name")).expect("a stream").collect();
+    let streamed: Result<Vec<DataSet>> = snapshot
+        .stream(&Query::of(asset).sort("name"))
+        .expect("a stream")
+        .collect();
     assert_eq!(streamed.expect("every set"), walked);
     assert_eq!(sum(), 1_000);
 }
 
 fn assert_reentrant<T: std::fmt::Debug>(outcome: Result<T>) {
-    assert_eq!(outcome.expect_err("a re-entered write").kind(), ErrorKind::ReentrantWrite);
+    assert_eq!(
+        outcome.expect_err("a re-entered write").kind(),
+        ErrorKind::ReentrantWrite
+    );
 }
 
 #[test]
@@ -326,7 +352,9 @@ fn a_write_from_inside_a_write_is_refused_and_leaves_the_session_working() {
                 tx.update(family.store, Expectation::Any, |_| enter())
             })
             .unwrap();
-        session.update(family.store, Expectation::Any, |_| enter()).unwrap();
+        session
+            .update(family.store, Expectation::Any, |_| enter())
+            .unwrap();
         session
             .update_all([(family.store, Expectation::Any)], |_, _| enter())
             .unwrap();
@@ -355,7 +383,9 @@ fn a_panic_in_a_closure_goes_on_and_leaves_no_trace() {
             &|| {
                 session.transact(|tx| {
                     tx.create(new_store("lost"))?;
-                    tx.update(family.store, Expectation::Any, |_| std::panic::panic_any("in the update inside"))?;
+                    tx.update(family.store, Expectation::Any, |_| {
+                        std::panic::panic_any("in the update inside")
+                    })?;
                     Ok(())
                 })
             },
@@ -369,18 +399,28 @@ fn a_panic_in_a_closure_goes_on_and_leaves_no_trace() {
             },
             &|| {
                 session
-                    .update_all([(family.store, Expectation::Any)], |_, _| std::panic::panic_any("in the updates"))
+                    .update_all([(family.store, Expectation::Any)], |_, _| {
+                        std::panic::panic_any("in the updates")
+                    })
                     .map(drop)
             },
         ];
         for (way, panics) in panics.into_iter().enumerate() {
             let outcome = catch_unwind(AssertUnwindSafe(panics));
             let payload = outcome.expect_err("a panic");
-            let message = payload.downcast_ref::<&str>().expect("the payload of the closure");
+            let message = payload
+                .downcast_ref::<&str>()
+                .expect("the payload of the closure");
             assert!(message.starts_with("in the "), "{name}: {message}");
-            assert_eq!(session.count::<DataStore>(shelfmark::AllStores).unwrap(), 1, "{name}");
+            assert_eq!(
+                session.count::<DataStore>(shelfmark::AllStores).unwrap(),
+                1,
+                "{name}"
+            );
             assert!(session.exists(family.set).unwrap());
-            let renamed = session.update(family.store, way as u64, |store| store.name = Some(format!("after {way}")));
+            let renamed = session.update(family.store, way as u64, |store| {
+                store.name = Some(format!("after {way}"))
+            });
             assert_eq!(renamed.unwrap().version, way as u64 + 1, "{name}");
         }
     });

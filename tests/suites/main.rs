@@ -2,5 +2,6 @@
 
 mod concurrency;
 mod conformance;
+mod opening;
 mod reads;
 mod support;

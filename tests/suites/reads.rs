@@ -181,7 +181,11 @@ fn a_page_of_whole_entities_reads_one_record_for_each() {
             assert_eq!(shallow, deep, "{} by {sort:?}", large.name);
             assert!(deep.space(space).visited <= 25, "{deep}");
             let records = deep.space(Keyspace::Set);
-            assert_eq!((records.got, records.lookups, records.visited), (20, 1, 0), "{deep}");
+            assert_eq!(
+                (records.got, records.lookups, records.visited),
+                (20, 1, 0),
+                "{deep}"
+            );
             // The parent is looked up, then each ancestor is read once for the page.
             assert_eq!(deep.space(Keyspace::Asset).got, 2, "{deep}");
             assert_eq!(deep.space(Keyspace::Store).got, 1, "{deep}");
@@ -297,7 +301,11 @@ fn counts_and_totals_come_from_counters() {
         };
         for (found, counts, expected) in counts {
             assert_eq!(found, expected);
-            assert_eq!((counts.total().counts, counts.total().visited), (1, 0), "{counts}");
+            assert_eq!(
+                (counts.total().counts, counts.total().visited),
+                (1, 0),
+                "{counts}"
+            );
             assert!(counts.total().got <= PARENTS, "{counts}");
         }
         let (page, counts) = large.names(&Query::of(large.asset).sort("name"));
@@ -345,7 +353,9 @@ fn a_cascade_reads_and_writes_in_proportion_to_the_children() {
     each(|large| {
         let cost = |children: u64| {
             let session = &large.session;
-            let asset = session.create(new_asset(large.store, "doomed")).expect("an asset");
+            let asset = session
+                .create(new_asset(large.store, "doomed"))
+                .expect("an asset");
             let sets = (0..children).map(|n| named_set(asset.id, n));
             session.create_batched(sets, Batched::new()).expect("sets");
             let (deleted, counts) = large.measure(|session| session.delete(asset.id, Expectation::Any));
@@ -357,11 +367,15 @@ fn a_cascade_reads_and_writes_in_proportion_to_the_children() {
         // The index row, the head; the head, the schema, and what lies apart from the parent.
         let per_child = |one: u64, other: u64| (other - one).div_ceil(900);
         assert!(per_child(few.rows_read(), many.rows_read()) <= 2, "{few}; {many}");
-        assert!(per_child(few.rows_written(), many.rows_written()) <= 3, "{few}; {many}");
+        assert!(
+            per_child(few.rows_written(), many.rows_written()) <= 3,
+            "{few}; {many}"
+        );
         assert!(few.rows_read() <= 2 * 100 + 10, "{few}");
         assert_eq!(few.range_deletes, many.range_deletes);
         // By the same code as far as reading goes, and nothing is written.
-        let (would, counts) = large.measure(|session| session.would_delete([(large.small[0], Expectation::Any)]));
+        let (would, counts) =
+            large.measure(|session| session.would_delete([(large.small[0], Expectation::Any)]));
         assert_eq!((would.assets, would.sets), (1, SETS_OF_EACH));
         assert_eq!((counts.commits, counts.total().rows_written()), (0, 0));
     });

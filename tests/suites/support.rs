@@ -53,7 +53,10 @@ impl Bed {
             Self::in_memory(),
             Self::in_a_file(),
             Self::new("memory", Arc::new(MemoryBackend::new())),
-            Self::new("memory, plans retried", Arc::new(MemoryBackend::new().retry_plans(2))),
+            Self::new(
+                "memory, plans retried",
+                Arc::new(MemoryBackend::new().retry_plans(2)),
+            ),
             Self::new(
                 "memory, shared, plans retried",
                 Arc::new(MemoryBackend::shared().retry_plans(3)),
@@ -117,7 +120,12 @@ pub fn new_asset(store: StoreId, name: &str) -> NewDataAsset {
 }
 
 pub fn new_set(asset: AssetId, name: &str) -> NewDataSet {
-    NewDataSet::new(asset, name, format!("qdf:files:acme:{name}"), format!("qri:{name}"))
+    NewDataSet::new(
+        asset,
+        name,
+        format!("qdf:files:acme:{name}"),
+        format!("qri:{name}"),
+    )
 }
 
 pub fn schema() -> Schema {
