@@ -403,8 +403,8 @@ impl Walk<'_> {
                     );
                 }
             }
-            // What its entries should be cannot be told.
-            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            // What its entries should be cannot be told: they stay, and so they are counted.
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.expect_counted(entry.space, &entry.key),
             Err(error) => return Err(error),
         }
         Ok(())
