@@ -22,7 +22,7 @@ pub struct Bed {
 }
 
 impl Bed {
-    fn new(name: &'static str, backend: Arc<dyn Backend>) -> Self {
+    pub fn new(name: &'static str, backend: Arc<dyn Backend>) -> Self {
         Self {
             name,
             backend,
