@@ -46,11 +46,57 @@ pub(crate) struct Inner {
     tenants: TenantCache,
 }
 
-/// Tenant numbers by name, for backends that no other process changes. A drop of a tenant starts a new epoch, so that a reader which looked
-/// at an older snapshot cannot put a dropped tenant back.
+/// Tenant numbers by name, for backends that no other process changes.
 #[derive(Default)]
 struct TenantCache {
-    state: RwLock<(u64, HashMap<String, TenantNumber>)>,
+    state: RwLock<TenantNumbers>,
+}
+
+#[derive(Default)]
+struct TenantNumbers {
+    numbers: HashMap<String, TenantNumber>,
+    /// One more after each drop of a tenant, so that a reader which looked at an older snapshot cannot put a dropped tenant back.
+    epoch: u64,
+    /// Drops under way. Meanwhile no number is taken from here: the tenant may be gone already, and be there again under another number.
+    dropping: usize,
+}
+
+impl TenantCache {
+    /// The epoch, and the number of the tenant where it is known.
+    fn look_up(&self, tenant: &str) -> (u64, Option<TenantNumber>) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let known = state.numbers.get(tenant).filter(|_| state.dropping == 0);
+        (state.epoch, known.copied())
+    }
+
+    /// Keeps a number that was read from a snapshot taken in `epoch`.
+    fn keep(&self, epoch: u64, tenant: &str, number: TenantNumber) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.epoch == epoch && state.dropping == 0 {
+            state.numbers.insert(tenant.to_owned(), number);
+        }
+    }
+
+    fn begin_drop<'a>(&'a self, tenant: &'a str) -> DroppingTenant<'a> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.dropping += 1;
+        DroppingTenant { cache: self, tenant }
+    }
+}
+
+/// A drop of a tenant under way. Whatever becomes of it, the next reader looks again.
+struct DroppingTenant<'a> {
+    cache: &'a TenantCache,
+    tenant: &'a str,
+}
+
+impl Drop for DroppingTenant<'_> {
+    fn drop(&mut self) {
+        let mut state = self.cache.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.dropping -= 1;
+        state.epoch += 1;
+        state.numbers.remove(self.tenant);
+    }
 }
 
 impl Inner {
@@ -73,34 +119,21 @@ impl Inner {
 
     /// A snapshot, and the number that the tenant has in it.
     pub(crate) fn snapshot_of(&self, tenant: &str) -> Result<(Box<dyn Snapshot>, Option<TenantNumber>)> {
-        let read = |cache: &TenantCache| {
-            let state = cache.state.read().unwrap_or_else(PoisonError::into_inner);
-            (state.0, state.1.get(tenant).copied())
-        };
-        let (epoch, _) = read(&self.tenants);
+        let (epoch, _) = self.tenants.look_up(tenant);
         let snapshot = self.backend.snapshot()?;
         if !self.backend.limits().exclusive {
             let number = tenants::number(&*snapshot, tenant)?;
             return Ok((snapshot, number));
         }
-        let (epoch_after, known) = read(&self.tenants);
+        let (epoch_after, known) = self.tenants.look_up(tenant);
         if known.is_some() && epoch == epoch_after {
             return Ok((snapshot, known));
         }
         let number = tenants::number(&*snapshot, tenant)?;
         if let Some(number) = number {
-            let mut state = self.tenants.state.write().unwrap_or_else(PoisonError::into_inner);
-            if state.0 == epoch {
-                state.1.insert(tenant.to_owned(), number);
-            }
+            self.tenants.keep(epoch, tenant, number);
         }
         Ok((snapshot, number))
-    }
-
-    fn forget_tenant(&self, tenant: &str) {
-        let mut state = self.tenants.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.0 += 1;
-        state.1.remove(tenant);
     }
 
     /// The one way to the backend's commit.
@@ -222,7 +255,8 @@ impl Catalog {
     /// Those of any write.
     pub fn drop_tenant(&self, tenant: &str) -> Result<bool> {
         let mut dropped = false;
-        let outcome = self.inner.commit(self.inner.durability, &mut |snapshot| {
+        let _dropping = self.inner.tenants.begin_drop(tenant);
+        self.inner.commit(self.inner.durability, &mut |snapshot| {
             let mut batch = WriteBatch::new();
             let number = tenants::number(snapshot, tenant)?;
             dropped = number.is_some();
@@ -230,10 +264,8 @@ impl Catalog {
                 tenants::stage_drop(&mut batch, tenant, number);
             }
             Ok(batch)
-        });
-        // Whatever became of the commit, the next reader looks again.
-        self.inner.forget_tenant(tenant);
-        outcome.map(|()| dropped)
+        })?;
+        Ok(dropped)
     }
 
     /// Makes every deferred commit durable. Nothing to do where all are [`Durability::Immediate`].
