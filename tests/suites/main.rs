@@ -6,3 +6,4 @@ mod conformance;
 mod opening;
 mod reads;
 mod support;
+mod tenancy;
