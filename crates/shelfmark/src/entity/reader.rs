@@ -129,10 +129,12 @@ impl<'a> Reader<'a> {
         for (index, element) in elements.into_iter().enumerate() {
             match element {
                 Value::String(text) => texts.push(text),
-                _ => self.violations.push(Violation::new(
-                    child(&pointer, &index.to_string()),
-                    "must be a text",
-                )),
+                _ => {
+                    let pointer = child(&pointer, &index.to_string());
+                    self.violations.push(Violation::new(pointer, "must be a text"));
+                    // Like no other text, in the place of what is none, so that the elements behind it keep theirs.
+                    texts.push(format!("\0{index}"));
+                }
             }
         }
         texts
@@ -153,7 +155,15 @@ impl<'a> Reader<'a> {
                         violations: self.violations,
                     }));
                 }
-                _ => self.violations.push(Violation::new(pointer, "must be an object")),
+                _ => {
+                    self.violations.push(Violation::new(pointer, "must be an object"));
+                    // In its place, so that the elements behind it keep theirs; what is missing in it is nobody's fault.
+                    list.push(read(&mut Reader {
+                        pointer: String::new(),
+                        object: JsonObject::new(),
+                        violations: &mut Vec::new(),
+                    }));
+                }
             }
         }
         Some(list)

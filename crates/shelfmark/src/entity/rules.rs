@@ -37,11 +37,11 @@ pub struct Checker<'a> {
 #[derive(Default)]
 struct Found {
     violations: Vec<Violation>,
-    /// Pointers named already: one violation each.
+    /// Pointers named already: one violation each, and none below a value that could not be read.
     pointers: HashSet<String>,
 }
 
-/// Checks every rule that needs no view of the catalog. A pointer that `violations` names already is not named again.
+/// Checks every rule that needs no view of the catalog. A pointer that `violations` names already is not named again, nor is one below it.
 pub(crate) fn check<E: Entity>(fields: &E::New, violations: &mut Vec<Violation>) {
     let pointers = violations
         .iter()
@@ -63,6 +63,13 @@ pub(crate) fn check<E: Entity>(fields: &E::New, violations: &mut Vec<Violation>)
 
 impl Checker<'_> {
     fn note(&mut self, pointer: String, message: String) {
+        let mut above = pointer.as_str();
+        while let Some((parent, _)) = above.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
+            if self.found.pointers.contains(parent) {
+                return;
+            }
+            above = parent;
+        }
         if self.found.pointers.insert(pointer.clone()) {
             self.found.violations.push(Violation::new(pointer, message));
         }
