@@ -48,9 +48,10 @@ pub(super) fn select<E: Entity>(
         return Err(Error::new(
             ErrorKind::OffsetTooDeep,
             format!(
-                "the page lies behind {} entities, and a sort without an index holds at most {MAX_HELD}: follow cursors instead of page \
-                 numbers, or sort by name, technicalName, lastModifiedTime or createdTime alone",
-                window.skip
+                "the page lies behind {} entities and may show {}, and a sort without an index holds at most {MAX_HELD}: follow cursors \
+                 instead of page numbers, in smaller pages, or sort by name, technicalName, lastModifiedTime or createdTime alone",
+                window.skip,
+                window.take.saturating_sub(1),
             ),
         ));
     }
