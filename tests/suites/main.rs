@@ -1,5 +1,6 @@
 //! Suites that cross crates, in one binary.
 
+mod bad_input;
 mod care;
 mod concurrency;
 mod conformance;
