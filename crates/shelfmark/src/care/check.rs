@@ -12,7 +12,7 @@ use crate::engine::tenants;
 use crate::engine::view::{add_schemas, decode_head, state_of};
 use crate::entity::{Entity, Lineage, State};
 use crate::envelope;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::format;
 use crate::ids::{EntityId, EntityKind, created_time};
 use crate::index::{IndexEntry, counters_of_row};
