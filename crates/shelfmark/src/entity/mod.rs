@@ -7,6 +7,8 @@ mod schema;
 mod set;
 pub(crate) mod shape;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::hash::Hash;
