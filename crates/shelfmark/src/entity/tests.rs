@@ -193,7 +193,7 @@ fn bodies_are_bincode() {
     let body = DataSet::encode_head(&set).unwrap();
     assert_eq!(bincode(DataSet::decode_head(&body).unwrap()), body);
     let body = DataSet::encode_schemas(&set.fields).unwrap().unwrap();
-    let record: super::schema::SchemasRecord<'_> = crate::codec::decode(&body).unwrap();
+    let record: schema::SchemasRecord<'_> = crate::codec::decode(&body).unwrap();
     assert_eq!(bincode(record), body);
 }
 
@@ -222,13 +222,13 @@ fn the_largest_schema_that_fits_comes_back() {
         effective_date: Some(Timestamp::default()),
         ..Schema::default()
     };
-    let body = super::schema::encode(Some(&schema), &[]).unwrap().unwrap();
+    let body = schema::encode(Some(&schema), &[]).unwrap().unwrap();
     assert!(
         body.len() <= rules::MAX_ENTITY_BYTES && body.len() > rules::MAX_ENTITY_BYTES - 128,
         "{}",
         body.len()
     );
-    assert_eq!(super::schema::decode(&body).unwrap().0, Some(schema));
+    assert_eq!(schema::decode(&body).unwrap().0, Some(schema));
 }
 
 #[test]
@@ -252,6 +252,6 @@ proptest::proptest! {
         let _ = DataStore::decode_head(&body);
         let _ = DataAsset::decode_head(&body);
         let _ = DataSet::decode_head(&body);
-        let _ = super::schema::decode(&body);
+        let _ = schema::decode(&body);
     }
 }
