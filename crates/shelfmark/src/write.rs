@@ -17,7 +17,8 @@ const UPDATE_ATTEMPTS: usize = 100;
 /// are one. Sealed.
 ///
 /// Every call is all or nothing. All can give `StorageFull`, `Io`, `ReadOnly`, `Corrupt`, `Unavailable`, `CommitUnknown`, and `ReentrantWrite` where a session is used
-/// inside a transaction; each names what else it can give. In bulk calls [`Error::bulk`] tells which member was refused.
+/// inside a transaction; each names what else it can give. In bulk calls other than deletions [`Error::bulk`] tells which member was
+/// refused.
 pub trait Write: Read {
     /// The one way to a commit.
     #[doc(hidden)]
@@ -236,7 +237,7 @@ pub trait Write: Read {
     ///
     /// # Errors
     ///
-    /// `NotFound` naming every id that is not there, `VersionConflict`, `NotEmpty` naming every store that has assets.
+    /// `NotFound` naming every id that is not there; else `VersionConflict`; else `NotEmpty` naming every store that has assets.
     fn delete_all<I: TypedId>(&self, members: impl IntoIterator<Item = (I, Expectation)>) -> Result<Deleted> {
         let members: Vec<(EntityId, Expectation)> = members
             .into_iter()

@@ -1,6 +1,7 @@
 //! Deleting: stores are restricted, assets cascade to their sets.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -77,35 +78,41 @@ pub(crate) fn delete_selected<E: Entity>(stage: &mut Stage<'_>, selection: &E::S
     Ok(deleted)
 }
 
-/// That every member is there, as expected, and no store holds an asset.
+/// That every member is there, then that each is as expected, then that no store holds an asset.
 fn check_members(stage: &Stage<'_>, members: &[(EntityId, Expectation)]) -> Result<()> {
-    let mut missing = Vec::new();
-    let mut not_empty = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut versions = BTreeMap::new();
+    for &(id, _) in members {
+        if let Entry::Vacant(entry) = versions.entry(id) {
+            entry.insert(version_of(stage, id)?);
+        }
+    }
+    let missing: Vec<EntityId> = versions
+        .iter()
+        .filter(|(_, version)| version.is_none())
+        .map(|(id, _)| *id)
+        .collect();
+    if !missing.is_empty() {
+        return Err(Error::not_found(missing));
+    }
     for &(id, expectation) in members {
-        let Some(version) = version_of(stage, id)? else {
-            if seen.insert(id) {
-                missing.push(id);
-            }
-            continue;
-        };
-        expectation.check(id, version)?;
-        if let EntityId::Store(store) = id
-            && seen.insert(id)
-        {
+        if let Some(&Some(version)) = versions.get(&id) {
+            expectation.check(id, version)?;
+        }
+    }
+    let mut not_empty = Vec::new();
+    for &id in versions.keys() {
+        if let EntityId::Store(store) = id {
             let assets = assets_in(stage, store)?;
             if assets > 0 {
                 not_empty.push(NonEmptyStore { store, assets });
             }
         }
     }
-    if !missing.is_empty() {
-        return Err(Error::not_found(missing));
+    if not_empty.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::stores_not_empty(not_empty))
     }
-    if !not_empty.is_empty() {
-        return Err(Error::stores_not_empty(not_empty));
-    }
-    Ok(())
 }
 
 fn version_of(stage: &Stage<'_>, id: EntityId) -> Result<Option<u64>> {

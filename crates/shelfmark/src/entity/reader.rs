@@ -129,10 +129,14 @@ impl<'a> Reader<'a> {
         for (index, element) in elements.into_iter().enumerate() {
             match element {
                 Value::String(text) => texts.push(text),
-                _ => self.violations.push(Violation::new(
-                    child(&pointer, &index.to_string()),
-                    "must be a text",
-                )),
+                _ => {
+                    self.violations.push(Violation::new(
+                        child(&pointer, &index.to_string()),
+                        "must be a text",
+                    ));
+                    // Keeps the positions of those behind it.
+                    texts.push(String::new());
+                }
             }
         }
         texts
@@ -145,16 +149,25 @@ impl<'a> Reader<'a> {
         let mut list = Vec::with_capacity(elements.len());
         for (index, element) in elements.into_iter().enumerate() {
             let pointer = child(&pointer, &index.to_string());
-            match element {
-                Value::Object(object) => {
+            let object = match element {
+                Value::Object(object) => object,
+                _ => {
+                    self.violations.push(Violation::new(pointer, "must be an object"));
+                    // Keeps the positions of those behind it; what it lacks is nobody's fault.
+                    let violations = &mut Vec::new();
                     list.push(read(&mut Reader {
-                        pointer,
-                        object,
-                        violations: self.violations,
+                        pointer: String::new(),
+                        object: JsonObject::new(),
+                        violations,
                     }));
+                    continue;
                 }
-                _ => self.violations.push(Violation::new(pointer, "must be an object")),
-            }
+            };
+            list.push(read(&mut Reader {
+                pointer,
+                object,
+                violations: self.violations,
+            }));
         }
         Some(list)
     }

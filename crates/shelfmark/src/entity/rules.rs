@@ -62,7 +62,15 @@ pub(crate) fn check<E: Entity>(fields: &E::New, violations: &mut Vec<Violation>)
 }
 
 impl Checker<'_> {
+    /// One violation for a place, and none for what lies within a place that is wrong as a whole.
     fn note(&mut self, pointer: String, message: String) {
+        let mut above = pointer.as_str();
+        while let Some(end) = above.rfind('/') {
+            above = &above[..end];
+            if self.found.pointers.contains(above) {
+                return;
+            }
+        }
         if self.found.pointers.insert(pointer.clone()) {
             self.found.violations.push(Violation::new(pointer, message));
         }

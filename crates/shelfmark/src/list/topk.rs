@@ -41,22 +41,18 @@ pub(super) fn select<E: Entity>(
     filter: &Filter,
     window: &Window<'_>,
 ) -> Result<(Vec<Candidate>, u64)> {
-    let held = usize::try_from(window.skip)
+    // The one that only shows whether there is a next page does not count.
+    let wanted = usize::try_from(window.skip)
         .unwrap_or(usize::MAX)
         .saturating_add(window.take);
-    if held > MAX_HELD {
-        return Err(Error::new(
-            ErrorKind::OffsetTooDeep,
-            format!(
-                "the page lies behind {} entities, and a sort without an index holds at most {MAX_HELD}: follow cursors instead of page \
-                 numbers, or sort by name, technicalName, lastModifiedTime or createdTime alone",
-                window.skip
-            ),
-        ));
+    let held = wanted.min(MAX_HELD + 1);
+    if window.skip >= MAX_HELD as u64 {
+        return Err(too_deep(window));
     }
     let mut best = Best {
         heap: BinaryHeap::new(),
         held,
+        refused: false,
         backwards: window.backwards,
     };
     let mut matching = 0;
@@ -91,14 +87,31 @@ pub(super) fn select<E: Entity>(
         Ok(ControlFlow::Continue(()))
     })?;
     flush(&mut pending)?;
+    if best.refused && held < wanted {
+        return Err(too_deep(window));
+    }
     let skip = usize::try_from(window.skip).unwrap_or(usize::MAX);
     Ok((best.into_sorted().into_iter().skip(skip).collect(), matching))
+}
+
+fn too_deep(window: &Window<'_>) -> Error {
+    Error::new(
+        ErrorKind::OffsetTooDeep,
+        format!(
+            "the page begins at {} and asks for {}, and a sort without an index holds at most {MAX_HELD} keys: follow cursors instead of page \
+             numbers, or sort by name, technicalName, lastModifiedTime or createdTime alone",
+            window.skip,
+            window.take.saturating_sub(1),
+        ),
+    )
 }
 
 /// The best keys seen so far, the worst of them on top of the heap.
 struct Best {
     heap: BinaryHeap<Ranked>,
     held: usize,
+    /// Whether there were more than are held.
+    refused: bool,
     backwards: bool,
 }
 
@@ -135,10 +148,13 @@ impl Best {
         };
         if self.heap.len() < self.held {
             self.heap.push(ranked);
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && ranked < *worst
-        {
-            *worst = ranked;
+        } else {
+            self.refused = true;
+            if let Some(mut worst) = self.heap.peek_mut()
+                && ranked < *worst
+            {
+                *worst = ranked;
+            }
         }
     }
 
