@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use super::Stage;
 use super::create::{check_size, check_unique, encode_head, encoding_failed, parent_pointer};
-use super::stage::{Rows, SchemaRow};
 use super::view::InheritedCache;
 use crate::entity::{Entity, State, reader, rules, shape};
 use crate::error::{Error, Result, Violation};
@@ -99,12 +98,14 @@ fn commit_change<E: Entity>(
     let old_schemas = E::encode_schemas(&old.fields).map_err(encoding_failed)?;
     let new_schemas = E::encode_schemas(&new.fields).map_err(encoding_failed)?;
     check_size(head.len() + new_schemas.as_ref().map_or(0, Vec::len))?;
-    let schemas = match new_schemas {
-        same if same == old_schemas => SchemaRow::Keep,
-        Some(body) => SchemaRow::Put(body),
-        None => SchemaRow::Delete,
-    };
-    stage.put_entity(tenant, id, Some(&old), &new, &Rows { head, schemas });
+    stage.put_head::<E>(tenant, id, &head, new.lineage.store);
+    match new_schemas {
+        // A row that need not change is not written.
+        same if same == old_schemas => {}
+        Some(body) => stage.put_schemas(tenant, id, &body),
+        None => stage.delete_schemas(tenant, id),
+    }
+    stage.index(tenant, Some(&E::indexed(id, &old)), &E::indexed(id, &new));
     Ok(new)
 }
 

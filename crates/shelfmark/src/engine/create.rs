@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::stage::{Rows, SchemaRow};
 use super::view::InheritedCache;
 use super::{Stage, TenantView};
 use crate::backend::Keyspace;
@@ -149,30 +148,35 @@ impl Parents {
     }
 }
 
-/// Stages a creation.
+/// Stages a creation, and gives the new entity's ancestors.
 pub(crate) fn create<E: Entity>(
     stage: &mut Stage<'_>,
     prepared: &Prepared<E>,
     parents: &mut Parents,
-) -> Result<State<E>> {
-    let mut state = prepared.state.clone();
-    if let Some(parent) = state.lineage.parent(E::KIND) {
-        state.lineage = parents.lineage(stage, parent)?;
-    }
+) -> Result<Lineage> {
+    let Prepared {
+        id,
+        state,
+        head,
+        schemas,
+    } = prepared;
+    let lineage = match state.lineage.parent(E::KIND) {
+        Some(parent) => parents.lineage(stage, parent)?,
+        None => Lineage::default(),
+    };
     let tenant = stage.tenant_for_write()?;
     let parent = Parent {
         tenant,
-        id: state.lineage.parent(E::KIND).map(EntityId::uuid),
+        id: lineage.parent(E::KIND).map(EntityId::uuid),
     };
-    let technical_name = E::indexed(prepared.id, &state).technical_name.to_owned();
-    check_unique::<E>(stage, parent, prepared.id, &technical_name)?;
-    let mut head = prepared.head.clone();
-    if let Some(store) = state.lineage.store {
-        E::set_store(&mut head, store);
+    let indexed = E::indexed(*id, state);
+    check_unique::<E>(stage, parent, *id, indexed.technical_name)?;
+    stage.put_head::<E>(tenant, *id, head, lineage.store);
+    if let Some(schemas) = schemas {
+        stage.put_schemas(tenant, *id, schemas);
     }
-    let schemas = prepared.schemas.clone().map_or(SchemaRow::Keep, SchemaRow::Put);
-    stage.put_entity(tenant, prepared.id, None, &state, &Rows { head, schemas });
-    Ok(state)
+    stage.index(tenant, None, &indexed);
+    Ok(lineage)
 }
 
 /// Stages a creation and gives the new entity.
@@ -181,8 +185,12 @@ pub(crate) fn create_one<E: Entity>(
     prepared: &Prepared<E>,
     parents: &mut Parents,
 ) -> Result<E> {
-    let state = create(stage, prepared, parents)?;
-    let inherited = parents.inherited(stage, state.lineage)?;
+    let lineage = create(stage, prepared, parents)?;
+    let inherited = parents.inherited(stage, lineage)?;
+    let state = State {
+        lineage,
+        ..prepared.state.clone()
+    };
     stage.read(|view| Ok(E::assemble(prepared.id, view.name, state, inherited)))
 }
 
