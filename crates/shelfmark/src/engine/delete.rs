@@ -117,9 +117,9 @@ fn check_members(stage: &Stage<'_>, members: &[(EntityId, Expectation)]) -> Resu
 
 fn version_of(stage: &Stage<'_>, id: EntityId) -> Result<Option<u64>> {
     stage.read(|view| match id {
-        EntityId::Store(id) => view.head::<DataStore, _>(id.uuid(), |head| Ok(head.version())),
-        EntityId::Asset(id) => view.head::<DataAsset, _>(id.uuid(), |head| Ok(head.version())),
-        EntityId::Set(id) => view.head::<DataSet, _>(id.uuid(), |head| Ok(head.version())),
+        EntityId::Store(id) => view.head::<DataStore, _>(id.uuid(), |head| Ok(head.stamps().version())),
+        EntityId::Asset(id) => view.head::<DataAsset, _>(id.uuid(), |head| Ok(head.stamps().version())),
+        EntityId::Set(id) => view.head::<DataSet, _>(id.uuid(), |head| Ok(head.stamps().version())),
     })
 }
 
