@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::backend::{Backend, CommitOptions, Durability, Health, Snapshot, WriteBatch};
+use crate::engine::Settings;
 use crate::engine::tenants::{self, check_name};
-use crate::environment::Environment;
 use crate::error::Result;
 use crate::keyspace::TenantNumber;
 use crate::options::Options;
@@ -38,11 +38,8 @@ pub struct Catalog {
 /// What sessions and snapshots share.
 pub(crate) struct Inner {
     pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) environment: Environment,
+    pub(crate) settings: Settings,
     pub(crate) durability: Durability,
-    pub(crate) atomic_bulk_bytes: usize,
-    pub(crate) unique_technical_names: bool,
-    pub(crate) cursor_key: [u8; 32],
     tenants: TenantCache,
 }
 
@@ -54,19 +51,11 @@ struct TenantCache {
 }
 
 impl Inner {
-    pub(crate) fn new(
-        backend: Arc<dyn Backend>,
-        options: &Options,
-        unique_technical_names: bool,
-        cursor_key: [u8; 32],
-    ) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Backend>, durability: Durability, settings: Settings) -> Self {
         Self {
             backend,
-            environment: options.environment.clone(),
-            durability: options.durability,
-            atomic_bulk_bytes: options.atomic_bulk_bytes,
-            unique_technical_names,
-            cursor_key,
+            settings,
+            durability,
             tenants: TenantCache::default(),
         }
     }
@@ -111,9 +100,10 @@ impl Inner {
     ) -> Result<()> {
         let _entered = reentry::enter_write()?;
         let operation = self
+            .settings
             .environment
             .ids
-            .next_id(self.environment.clock.now())
+            .next_id(self.settings.environment.clock.now())
             .as_u128();
         self.backend
             .commit(CommitOptions::new(durability, operation), plan)

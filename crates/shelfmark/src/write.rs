@@ -38,7 +38,7 @@ pub trait Write: Read {
     /// `Invalid` with every violation, `NotFound` where the parent is not there, `NameTaken` where technical names are unique.
     fn create<N: NewEntity>(&self, new: N) -> Result<N::Entity> {
         let context = self.context();
-        let prepared = create::prepare::<N::Entity>(context.inner, context.actor, new)?;
+        let prepared = create::prepare::<N::Entity>(context.settings, context.actor, new)?;
         self.run(move |stage| create::create_one(stage, &prepared, &mut Parents::default()))
     }
 
@@ -53,11 +53,11 @@ pub trait Write: Read {
         members: impl IntoIterator<Item = N>,
     ) -> Result<Vec<<N::Entity as Entity>::Id>> {
         let context = self.context();
-        let limit = context.inner.atomic_bulk_bytes;
+        let limit = context.settings.atomic_bulk_bytes;
         let mut held = 0_usize;
         let mut all = Vec::new();
         for (index, new) in members.into_iter().enumerate() {
-            let prepared = create::prepare::<N::Entity>(context.inner, context.actor, new)
+            let prepared = create::prepare::<N::Entity>(context.settings, context.actor, new)
                 .map_err(|error| error.at_bulk_index(index as u64, 0))?;
             held = held.saturating_add(prepared.bytes());
             if held > limit {

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::view::InheritedCache;
-use super::{Stage, TenantView};
+use super::{Settings, Stage, TenantView};
 use crate::backend::Keyspace;
-use crate::catalog::Inner;
 use crate::entity::rules::{self, MAX_ENTITY_BYTES};
 use crate::entity::{Entity, Head as _, Inherited, Lineage, Meta, State};
 use crate::error::{Error, Result, Violation};
@@ -33,7 +32,11 @@ impl<E: Entity> Prepared<E> {
 }
 
 /// Checks the rules and encodes; needs no view.
-pub(crate) fn prepare<E: Entity>(inner: &Inner, actor: &str, mut fields: E::New) -> Result<Prepared<E>> {
+pub(crate) fn prepare<E: Entity>(
+    settings: &Settings,
+    actor: &str,
+    mut fields: E::New,
+) -> Result<Prepared<E>> {
     let mut violations = Vec::new();
     rules::check::<E>(&fields, &mut violations);
     let parent = E::named_parent(&fields);
@@ -43,7 +46,7 @@ pub(crate) fn prepare<E: Entity>(inner: &Inner, actor: &str, mut fields: E::New)
     if !violations.is_empty() {
         return Err(Error::invalid(violations));
     }
-    let id = inner.environment.ids.next_id(inner.environment.clock.now());
+    let id = settings.environment.ids.next_id(settings.environment.clock.now());
     let created = created_time(id);
     E::date_schemas(&mut fields, None, created);
     let lineage = match parent {
@@ -201,7 +204,7 @@ pub(crate) fn check_unique<E: Entity>(
     id: Uuid,
     technical_name: &str,
 ) -> Result<()> {
-    if !stage.inner.unique_technical_names {
+    if !stage.settings.unique_technical_names {
         return Ok(());
     }
     let taken = stage.read(|view| {

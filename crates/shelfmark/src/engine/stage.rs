@@ -1,8 +1,7 @@
 //! One operation at work: a view with its own changes over it.
 
+use super::{Settings, TenantView, tenants};
 use crate::backend::{Keyspace, Overlay, Snapshot, WriteBatch};
-use crate::catalog::Inner;
-use crate::engine::{TenantView, tenants};
 use crate::entity::{Entity, State};
 use crate::error::Result;
 use crate::ids::{EntityKind, StoreId};
@@ -13,7 +12,7 @@ use uuid::Uuid;
 
 /// Reads its own writes; dropped without a trace unless its batch is committed.
 pub struct Stage<'a> {
-    pub(crate) inner: &'a Inner,
+    pub(crate) settings: &'a Settings,
     pub(crate) actor: &'a str,
     base: &'a dyn Snapshot,
     tenant_name: &'a str,
@@ -24,14 +23,14 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// A stage over `base`, whose tenant is looked up there.
     pub(crate) fn new(
-        inner: &'a Inner,
+        settings: &'a Settings,
         base: &'a dyn Snapshot,
         tenant_name: &'a str,
         actor: &'a str,
     ) -> Result<Self> {
         let tenant = tenants::number(base, tenant_name)?;
         Ok(Self {
-            inner,
+            settings,
             actor,
             base,
             tenant_name,
@@ -54,7 +53,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.inner.environment.clock.now()
+        self.settings.environment.clock.now()
     }
 
     pub(crate) fn tenant(&self) -> Option<TenantNumber> {
