@@ -1,9 +1,8 @@
 //! The catalog: one file, opened once, shared by every thread.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use crate::backend::{Backend, CommitOptions, Durability, Health, Snapshot, WriteBatch};
 use crate::engine::Settings;
@@ -14,6 +13,7 @@ use crate::options::Options;
 use crate::reentry;
 use crate::session::Session;
 use crate::snapshot::CatalogSnapshot;
+use crate::tenant_cache::TenantCache;
 
 /// An open catalog. Cheap to clone; all clones are the same catalog, and the file is closed when the last one, its sessions and its snapshots are
 /// gone.
@@ -43,13 +43,6 @@ pub(crate) struct Inner {
     tenants: TenantCache,
 }
 
-/// Tenant numbers by name, for backends that no other process changes. A drop of a tenant starts a new epoch, so that a reader which looked
-/// at an older snapshot cannot put a dropped tenant back.
-#[derive(Default)]
-struct TenantCache {
-    state: RwLock<(u64, HashMap<String, TenantNumber>)>,
-}
-
 impl Inner {
     pub(crate) fn new(backend: Arc<dyn Backend>, durability: Durability, settings: Settings) -> Self {
         Self {
@@ -62,34 +55,7 @@ impl Inner {
 
     /// A snapshot, and the number that the tenant has in it.
     pub(crate) fn snapshot_of(&self, tenant: &str) -> Result<(Box<dyn Snapshot>, Option<TenantNumber>)> {
-        let read = |cache: &TenantCache| {
-            let state = cache.state.read().unwrap_or_else(PoisonError::into_inner);
-            (state.0, state.1.get(tenant).copied())
-        };
-        let (epoch, _) = read(&self.tenants);
-        let snapshot = self.backend.snapshot()?;
-        if !self.backend.limits().exclusive {
-            let number = tenants::number(&*snapshot, tenant)?;
-            return Ok((snapshot, number));
-        }
-        let (epoch_after, known) = read(&self.tenants);
-        if known.is_some() && epoch == epoch_after {
-            return Ok((snapshot, known));
-        }
-        let number = tenants::number(&*snapshot, tenant)?;
-        if let Some(number) = number {
-            let mut state = self.tenants.state.write().unwrap_or_else(PoisonError::into_inner);
-            if state.0 == epoch {
-                state.1.insert(tenant.to_owned(), number);
-            }
-        }
-        Ok((snapshot, number))
-    }
-
-    fn forget_tenant(&self, tenant: &str) {
-        let mut state = self.tenants.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.0 += 1;
-        state.1.remove(tenant);
+        self.tenants.snapshot_of(&*self.backend, tenant)
     }
 
     /// The one way to the backend's commit.
@@ -212,18 +178,18 @@ impl Catalog {
     /// Those of any write.
     pub fn drop_tenant(&self, tenant: &str) -> Result<bool> {
         let mut dropped = false;
-        let outcome = self.inner.commit(self.inner.durability, &mut |snapshot| {
-            let mut batch = WriteBatch::new();
-            let number = tenants::number(snapshot, tenant)?;
-            dropped = number.is_some();
-            if let Some(number) = number {
-                tenants::stage_drop(&mut batch, tenant, number);
-            }
-            Ok(batch)
-        });
-        // Whatever became of the commit, the next reader looks again.
-        self.inner.forget_tenant(tenant);
-        outcome.map(|()| dropped)
+        self.inner.tenants.around_drop(tenant, || {
+            self.inner.commit(self.inner.durability, &mut |snapshot| {
+                let mut batch = WriteBatch::new();
+                let number = tenants::number(snapshot, tenant)?;
+                dropped = number.is_some();
+                if let Some(number) = number {
+                    tenants::stage_drop(&mut batch, tenant, number);
+                }
+                Ok(batch)
+            })
+        })?;
+        Ok(dropped)
     }
 
     /// Makes every deferred commit durable. Nothing to do where all are [`Durability::Immediate`].

@@ -61,6 +61,7 @@ mod reentry;
 mod session;
 mod snapshot;
 mod sortkey;
+mod tenant_cache;
 mod time;
 mod transaction;
 mod write;
