@@ -91,4 +91,5 @@ pub use session::Session;
 pub use snapshot::{CatalogSnapshot, TenantSnapshot};
 pub use time::{Timestamp, TimestampError};
 pub use transaction::Transaction;
+pub use uuid::Uuid;
 pub use write::Write;

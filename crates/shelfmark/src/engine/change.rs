@@ -84,10 +84,12 @@ fn commit_change<E: Entity>(
     meta.owner_id = owner_id;
     stage.actor.clone_into(&mut meta.last_modified_by);
     meta.last_modified_time = stage.now().max(old.meta.last_modified_time);
+    let schema_row = E::has_schemas(&fields);
     let new = State::<E> {
         meta,
         lineage: old.lineage,
         fields,
+        schema_row,
     };
     let parent = Parent {
         tenant,
@@ -137,6 +139,7 @@ pub(crate) fn fields_for_update<E: Entity>(state: State<E>) -> (E::New, u64) {
         meta,
         lineage,
         fields,
+        schema_row: _,
     } = state;
     (
         E::with_parent_and_owner(fields, lineage, Some(meta.owner_id)),

@@ -68,10 +68,12 @@ pub(crate) fn prepare<E: Entity>(
         last_modified_by: actor.to_owned(),
         last_modified_time: created,
     };
+    let schema_row = E::has_schemas(&fields);
     let state = State::<E> {
         meta,
         lineage,
         fields,
+        schema_row,
     };
     let head = encode_head(&state)?;
     let schemas = E::encode_schemas(&state.fields).map_err(encoding_failed)?;

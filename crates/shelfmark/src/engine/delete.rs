@@ -170,19 +170,20 @@ pub(crate) fn delete_sets_of(stage: &mut Stage<'_>, asset: AssetId) -> Result<u6
 
 /// Stages the removal of the rows of these sets and of what is indexed apart from their parent.
 fn stage_rows_gone(stage: &mut Stage<'_>, tenant: TenantNumber, ids: &[Uuid]) -> Result<()> {
-    let mut secure_qris = Vec::with_capacity(ids.len());
+    let mut gone = Vec::with_capacity(ids.len());
     stage.read(|view| {
         view.heads::<DataSet>(ids, |at, head| {
-            secure_qris.push((ids[at], head.secure_qri().to_owned()));
+            gone.push((ids[at], head.has_schema_row(), head.secure_qri().to_owned()));
             Ok(())
         })
     })?;
-    for &id in ids {
-        let key = keys::entity(tenant, id).to_vec();
-        stage.batch.delete(Keyspace::Set, key.clone());
-        stage.batch.delete(Keyspace::SetSchema, key);
-    }
-    for (id, secure_qri) in secure_qris {
+    for (id, schema_row, secure_qri) in gone {
+        stage
+            .batch
+            .delete(Keyspace::Set, keys::entity(tenant, id).to_vec());
+        if schema_row {
+            stage.delete_schemas(tenant, id);
+        }
         index::stage_gone_apart(&mut stage.batch, tenant, id, &secure_qri);
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::{Settings, TenantView, tenants};
 use crate::backend::{Keyspace, Overlay, Snapshot, WriteBatch};
 use crate::entity::{Entity, State};
 use crate::error::Result;
-use crate::ids::{EntityKind, StoreId};
+use crate::ids::StoreId;
 use crate::index::{self, Indexed};
 use crate::keyspace::{TenantNumber, entities, keys};
 use crate::{envelope, time::Timestamp};
@@ -100,7 +100,7 @@ impl<'a> Stage<'a> {
         self.batch.put(Keyspace::SetSchema, key.to_vec(), value);
     }
 
-    /// Stages the removal of a schema row, if there is one.
+    /// Stages the removal of a schema row.
     pub(crate) fn delete_schemas(&mut self, tenant: TenantNumber, id: Uuid) {
         self.batch
             .delete(Keyspace::SetSchema, keys::entity(tenant, id).to_vec());
@@ -113,7 +113,7 @@ impl<'a> Stage<'a> {
 
     /// Stages the removal of one entity and all that is derived from it.
     pub(crate) fn delete_entity<E: Entity>(&mut self, tenant: TenantNumber, id: Uuid, old: &State<E>) {
-        if E::KIND == EntityKind::Set {
+        if old.schema_row {
             self.delete_schemas(tenant, id);
         }
         self.batch

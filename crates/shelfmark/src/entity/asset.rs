@@ -244,6 +244,7 @@ impl Stored for DataAsset {
             meta,
             lineage,
             fields,
+            schema_row: _,
         } = state;
         let NewDataAsset {
             store: _,
@@ -312,6 +313,7 @@ impl Stored for DataAsset {
                 asset: None,
             },
             fields,
+            schema_row: false,
         })
     }
 
@@ -320,6 +322,7 @@ impl Stored for DataAsset {
             meta,
             lineage,
             fields,
+            schema_row: _,
         } = state;
         let Meta {
             version,

@@ -153,6 +153,8 @@ pub struct State<E: Entity> {
     pub meta: Meta,
     pub lineage: Lineage,
     pub fields: E::New,
+    /// Whether a schema row belongs to it, read or not.
+    pub schema_row: bool,
 }
 
 /// What the engine needs of a kind of entity.
@@ -171,6 +173,14 @@ pub trait Stored: sealed::Sealed + Sized {
 
     /// Writes the store's id into the encoded head of a set, which is encoded before its asset is read.
     fn set_store(_body: &mut [u8], _store: StoreId) {}
+
+    /// Whether the input has anything for a schema row.
+    fn has_schemas(_fields: &<Self as Entity>::New) -> bool
+    where
+        Self: Entity,
+    {
+        false
+    }
 
     /// Encodes the body of the schema row, where there is one.
     fn encode_schemas(_fields: &<Self as Entity>::New) -> Result<Option<Vec<u8>>, String>

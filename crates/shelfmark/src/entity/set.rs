@@ -197,6 +197,8 @@ pub struct SetHead<'a> {
     // First and of fixed size: filled in when the asset has been read.
     store: [u8; 16],
     asset: [u8; 16],
+    /// Whether there is a schema row.
+    schema_row: bool,
     stamps: Stamps<'a>,
     technical_name: Cow<'a, str>,
     qri: Cow<'a, str>,
@@ -216,6 +218,10 @@ pub struct SetHead<'a> {
 }
 
 impl SetHead<'_> {
+    pub(crate) fn has_schema_row(&self) -> bool {
+        self.schema_row
+    }
+
     pub(crate) fn secure_qri(&self) -> &str {
         self.secure_qri.as_deref().unwrap_or(&self.qri)
     }
@@ -283,6 +289,7 @@ impl Stored for DataSet {
             meta,
             lineage,
             fields,
+            schema_row: _,
         } = state;
         let NewDataSet {
             qri,
@@ -306,6 +313,7 @@ impl Stored for DataSet {
         codec::encode(&SetHead {
             store: store_bytes(lineage),
             asset: asset_bytes(lineage),
+            schema_row: Self::has_schemas(fields),
             stamps: Stamps::of(meta),
             technical_name: technical_name.into(),
             qri: qri.into(),
@@ -329,6 +337,10 @@ impl Stored for DataSet {
         }
     }
 
+    fn has_schemas(fields: &NewDataSet) -> bool {
+        fields.schema.is_some() || !fields.additional_schemas.is_empty()
+    }
+
     fn encode_schemas(fields: &NewDataSet) -> Result<Option<Vec<u8>>, String> {
         schema::encode(fields.schema.as_ref(), &fields.additional_schemas)
     }
@@ -343,6 +355,7 @@ impl Stored for DataSet {
         let SetHead {
             store: _,
             asset: _,
+            schema_row,
             stamps,
             technical_name,
             qri,
@@ -381,6 +394,7 @@ impl Stored for DataSet {
             meta: stamps.into_meta(),
             lineage,
             fields,
+            schema_row,
         })
     }
 
@@ -389,6 +403,7 @@ impl Stored for DataSet {
             meta,
             lineage,
             fields,
+            schema_row: _,
         } = state;
         let Meta {
             version,

@@ -187,6 +187,7 @@ impl Stored for DataStore {
             meta,
             lineage: _,
             fields,
+            schema_row: _,
         } = state;
         let NewDataStore {
             uri,
@@ -243,6 +244,7 @@ impl Stored for DataStore {
             meta: stamps.into_meta(),
             lineage: Lineage::default(),
             fields,
+            schema_row: false,
         })
     }
 
@@ -251,6 +253,7 @@ impl Stored for DataStore {
             meta,
             lineage: _,
             fields,
+            schema_row: _,
         } = state;
         let Meta {
             version,

@@ -74,6 +74,7 @@ fn state<E: Entity>(fields: Value) -> State<E> {
         last_modified_time: modified,
     };
     State {
+        schema_row: E::has_schemas(&fields),
         meta,
         lineage,
         fields,

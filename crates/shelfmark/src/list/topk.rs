@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 use uuid::Uuid;
 
 use crate::Entity;
-use crate::backend::{Direction, Keyspace};
+use crate::backend::Direction;
 use crate::engine::TenantView;
-use crate::engine::view::{InheritedCache, add_schemas, decode_head, state_of};
+use crate::engine::view::{InheritedCache, decode_head, state_of};
 use crate::entity::{Head as _, Inherited, Lineage, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::created_time;
@@ -254,14 +254,7 @@ impl Keyer<'_> {
             }
             Ok(())
         })?;
-        self.view.rows(
-            Keyspace::SetSchema,
-            &ids,
-            &mut |at, key, value| match &mut states[at] {
-                Some(state) => add_schemas::<E>(state, key, value),
-                None => Ok(()),
-            },
-        )?;
+        self.view.add_schema_rows(&ids, &mut states)?;
         for ((id, state), body) in ids.into_iter().zip(states).zip(bodies) {
             let (Some(state), Some(tenant)) = (state, self.view.number) else {
                 continue;
