@@ -1,4 +1,10 @@
 //! Suites that cross crates, in one binary.
 
+mod care;
+mod concurrency;
 mod conformance;
 mod documents;
+mod opening;
+mod reads;
+mod support;
+mod tenancy;

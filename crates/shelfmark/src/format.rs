@@ -16,6 +16,9 @@ use crate::keyspace::keys;
 use crate::options::Options;
 use crate::sortkey::UNICODE_VERSION;
 
+#[cfg(test)]
+mod tests;
+
 /// The format that this version writes.
 pub(crate) const FORMAT: u32 = 1;
 

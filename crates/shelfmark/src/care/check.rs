@@ -12,7 +12,7 @@ use crate::engine::tenants;
 use crate::engine::view::{add_schemas, decode_head, state_of};
 use crate::entity::{Entity, Lineage, State};
 use crate::envelope;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::format;
 use crate::ids::{EntityId, EntityKind, created_time};
 use crate::index::{IndexEntry, counters_of_row};
@@ -30,10 +30,11 @@ const CHUNK_BYTES: usize = 4 << 20;
 pub(super) enum Fix {
     Put(IndexEntry),
     Delete,
+    /// The counter is made anew: its row may be unreadable.
     Count {
         space: Keyspace,
         prefix: Vec<u8>,
-        delta: i64,
+        count: i64,
     },
 }
 
@@ -411,8 +412,8 @@ impl Walk<'_> {
                     );
                 }
             }
-            // What its entries should be cannot be told.
-            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            // What its entries should be cannot be told: they stay, and so they are counted.
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.expect_counted(entry.space, &entry.key),
             Err(error) => return Err(error),
         }
         Ok(())
@@ -422,28 +423,24 @@ impl Walk<'_> {
         let expected = std::mem::take(&mut self.counts);
         for ((space, prefix), expected) in &expected {
             let key = keys::counter(*space, prefix);
-            let counted = self.snapshot.count(*space, &[prefix]).and_then(|counted| {
-                i64::try_from(counted)
-                    .map_err(|_| Error::corrupt(Keyspace::Counter, &key, "a count beyond all bounds"))
-            });
-            let Some(counted) = self.readable(Keyspace::Counter, &key, counted)? else {
-                continue;
+            let detail = match self.snapshot.count(*space, &[prefix]) {
+                Ok(counted) if i64::try_from(counted) == Ok(*expected) => continue,
+                Ok(counted) => format!("says {counted} where there are {expected}"),
+                Err(error) if error.kind() == ErrorKind::Corrupt => error.to_string(),
+                Err(error) => return Err(error),
             };
-            if counted != *expected {
-                let detail = format!("says {counted} where there are {expected}");
-                let fix = Fix::Count {
-                    space: *space,
-                    prefix: prefix.clone(),
-                    delta: expected - counted,
-                };
-                self.find(
-                    Keyspace::Counter,
-                    &key,
-                    FindingKind::WrongCounter,
-                    detail,
-                    Some(fix),
-                );
-            }
+            let fix = Fix::Count {
+                space: *space,
+                prefix: prefix.clone(),
+                count: *expected,
+            };
+            self.find(
+                Keyspace::Counter,
+                &key,
+                FindingKind::WrongCounter,
+                detail,
+                Some(fix),
+            );
         }
         self.each_chunk(Keyspace::Counter, |walk, rows| {
             for (key, value) in rows {

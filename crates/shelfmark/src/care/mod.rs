@@ -41,7 +41,7 @@ pub enum FindingKind {
     StrayIndexEntry,
     /// An entity without its index entry. A repair makes it.
     MissingIndexEntry,
-    /// A counter that differs from a count. A repair sets it.
+    /// A counter that differs from a count, or cannot be read. A repair makes it anew.
     WrongCounter,
     /// A schema row without its data set. A repair removes it.
     StraySchema,

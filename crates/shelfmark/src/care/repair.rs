@@ -28,7 +28,11 @@ fn stage(batch: &mut WriteBatch, finding: &Finding, fix: Fix) {
     match fix {
         Fix::Put(entry) => batch.put(entry.space, entry.key, entry.value),
         Fix::Delete => batch.delete(finding.keyspace, finding.key.clone()),
-        Fix::Count { space, prefix, delta } => batch.count(space, prefix, delta),
+        Fix::Count { space, prefix, count } => {
+            // Deltas are added when the row is gone.
+            batch.delete(Keyspace::Counter, finding.key.clone());
+            batch.count(space, prefix, count);
+        }
     }
 }
 

@@ -1,0 +1,646 @@
+//! Tenants are apart: every public call is tried across tenants, with the other's ids, parents, cursors, names and patches.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use shelfmark::backend::{
+    Backend, BackendStats, CommitOptions, Health, Keyspace, Limits, Maintenance, MaintenanceReport, Snapshot,
+    WriteBatch,
+};
+use shelfmark::{
+    AllStores, AssetId, AssetSelection, Batched, Catalog, Cursor, DataAsset, DataSet, DataStore, EntityId,
+    ErrorKind, Expectation, Filter, NewDataAsset, NewDataStore, Patch, Projection, Query, Read, Result,
+    Session, SetId, SetSelection, StoreId, Write,
+};
+use shelfmark_testkit::CountingBackend;
+
+use crate::support::{
+    Bed, Family, assert_clean, catalog_on, dump, family, new_asset, new_set, new_store, rows, schema, session,
+};
+
+/// What only the other tenant's data holds.
+const SECRET: &str = "Xylophone";
+
+/// The other tenant: its data, and a cursor of each kind of list.
+struct Other {
+    family: Family,
+    cursors: [Cursor; 3],
+}
+
+impl Other {
+    fn new(catalog: &Catalog) -> Self {
+        let session = session(catalog, "other");
+        let family = family(&session);
+        let name = Some(SECRET.to_owned());
+        let rename = |store: &mut NewDataStore| store.name.clone_from(&name);
+        session.update(family.store, 0, rename).expect("a rename");
+        session
+            .update(family.asset, 0, |asset| asset.name.clone_from(&name))
+            .expect("a rename");
+        let set = session.update(family.set, 0, |set| {
+            set.name.clone_from(&name);
+            set.secure_qri = SECRET.into();
+        });
+        set.expect("a rename");
+        session.create(new_store(SECRET)).expect("a store");
+        session.create(new_asset(family.store, SECRET)).expect("an asset");
+        session.create(new_set(family.asset, SECRET)).expect("a set");
+        fn cursor<E: shelfmark::Entity>(session: &Session) -> Cursor {
+            let page = session.list(&Query::<E>::new().limit(1)).expect("a page");
+            page.next.expect("another page")
+        }
+        Self {
+            family,
+            cursors: [
+                cursor::<DataStore>(&session),
+                cursor::<DataAsset>(&session),
+                cursor::<DataSet>(&session),
+            ],
+        }
+    }
+}
+
+/// Ids that no catalog ever gave.
+fn nowhere() -> Family {
+    let id = |text: &str| text.parse().expect("an id");
+    Family {
+        store: StoreId::from_uuid(id("01900000-0000-7000-8000-0000000000a1")),
+        asset: AssetId::from_uuid(id("01900000-0000-7000-8000-0000000000a2")),
+        set: SetId::from_uuid(id("01900000-0000-7000-8000-0000000000a3")),
+    }
+}
+
+/// What a call answered, without the ids that it was asked for.
+type Answer = (&'static str, String);
+
+struct Answers {
+    of: Family,
+    answers: Vec<Answer>,
+}
+
+impl Answers {
+    fn new(of: Family) -> Self {
+        Self {
+            of,
+            answers: Vec::new(),
+        }
+    }
+
+    fn note<T: Debug>(&mut self, call: &'static str, outcome: Result<T>) {
+        let mut answer = match outcome {
+            Ok(value) => format!("{value:?}"),
+            Err(error) => format!("{}: {error}", error.kind()),
+        };
+        let Family { store, asset, set } = self.of;
+        for (id, name) in [
+            (store.uuid(), "STORE"),
+            (asset.uuid(), "ASSET"),
+            (set.uuid(), "SET"),
+        ] {
+            answer = answer.replace(&id.to_string(), name);
+        }
+        self.answers.push((call, answer));
+    }
+}
+
+/// Every method of `Read`, asked for these ids, cursors and names.
+fn reads(at: &impl Read, ids: Family, cursors: &[Cursor; 3], text: &str) -> Vec<Answer> {
+    let Family { store, asset, set } = ids;
+    let mut answers = Answers::new(ids);
+    macro_rules! note {
+        ($method:ident $(::<$entity:ty>)? ($($argument:expr),*)) => {
+            answers.note(stringify!($method), at.$method$(::<$entity>)?($($argument),*))
+        };
+    }
+    note!(get(store));
+    note!(get(asset));
+    note!(get(set));
+    note!(get_head(set));
+    note!(get_many(&[store]));
+    note!(get_many(&[asset]));
+    note!(get_many(&[set]));
+    note!(exists(store));
+    note!(exists(asset));
+    note!(exists(set));
+    let within = SetSelection::Within {
+        stores: vec![store],
+        assets: vec![asset],
+    };
+    let selections = [asset.into(), store.into(), within];
+    note!(count::<DataAsset>(store));
+    note!(list(&Query::<DataAsset>::of(store)));
+    for selection in selections {
+        note!(count::<DataSet>(selection.clone()));
+        let query = Query::<DataSet>::of(selection.clone()).with_schemas();
+        note!(list(&query));
+        note!(list(&query.clone().sort("name")));
+        note!(list(&query.clone().sort("dataAssetInfo.name")));
+        note!(list(&query.clone().filter(Filter::new().name_prefix(text))));
+        note!(list_names(&query));
+        note!(list_projected(&query, &Projection::of(["dataAssetInfo.name"])));
+        note!(find_by_name::<DataSet>(selection.clone(), text));
+        note!(find_by_technical_name::<DataSet>(selection.clone(), text));
+        note!(would_delete_selected::<DataSet>(selection));
+    }
+    note!(would_delete_selected::<DataAsset>(store));
+    let [stores, assets, sets] = cursors.clone();
+    note!(list(&Query::<DataStore>::new().limit(1).cursor(stores.clone())));
+    note!(list(&Query::<DataAsset>::new().limit(1).cursor(assets.clone())));
+    note!(list(&Query::<DataSet>::new().limit(1).cursor(sets.clone())));
+    note!(list_names(&Query::<DataStore>::new().limit(1).cursor(stores)));
+    note!(list_projected(
+        &Query::<DataSet>::new().limit(1).cursor(sets),
+        &Projection::all()
+    ));
+    for filter in [
+        Filter::new().name_prefix(text),
+        Filter::new().type_name(text),
+        Filter::new().tag(text),
+    ] {
+        note!(list(&Query::<DataStore>::new().filter(filter)));
+    }
+    note!(find_by_name::<DataStore>(AllStores, text));
+    note!(find_by_name::<DataAsset>(AssetSelection::All, text));
+    note!(find_by_name::<DataSet>(SetSelection::All, text));
+    note!(find_by_technical_name::<DataStore>(AllStores, text));
+    note!(find_by_technical_name::<DataAsset>(AssetSelection::All, text));
+    note!(find_by_technical_name::<DataSet>(SetSelection::All, text));
+    note!(find_by_secure_qri(text));
+    for expectation in [Expectation::Any, Expectation::Exactly(0), Expectation::Exactly(1)] {
+        note!(would_delete([(store, expectation)]));
+        note!(would_delete([(asset, expectation)]));
+        note!(would_delete([(set, expectation)]));
+    }
+    answers.answers
+}
+
+/// Every method of `Write`, asked for these ids; all of them are refused.
+fn writes(at: &impl Write, ids: Family) -> Vec<Answer> {
+    let Family { store, asset, set } = ids;
+    let mut answers = Answers::new(ids);
+    macro_rules! note {
+        ($method:ident $(::<$entity:ty>)? ($($argument:expr),*)) => {{
+            let outcome = at.$method$(::<$entity>)?($($argument),*);
+            assert!(outcome.is_err(), "{} succeeded: {outcome:?}", stringify!($method));
+            answers.note(stringify!($method), outcome);
+        }};
+    }
+    note!(create(new_asset(store, "intruder")));
+    note!(create(new_set(asset, "intruder")));
+    note!(create_all([new_asset(store, "intruder")]));
+    note!(create_all([new_set(asset, "intruder")]));
+    let patch = Patch::new()
+        .test("/name", SECRET)
+        .and_then(|patch| patch.remove("/name"))
+        .expect("a patch");
+    for expectation in [Expectation::Any, Expectation::Exactly(1), Expectation::Exactly(9)] {
+        note!(replace(store, expectation, new_store("intruder")));
+        note!(replace(asset, expectation, new_asset(store, "intruder")));
+        note!(replace(set, expectation, new_set(asset, "intruder")));
+        note!(replace_all([(set, expectation, new_set(asset, "intruder"))]));
+        note!(patch(store, expectation, &patch));
+        note!(patch(asset, expectation, &patch));
+        note!(patch(set, expectation, &patch));
+        note!(patch_all([(set, expectation, patch.clone())]));
+        note!(update(store, expectation, |_| panic!("shown to another tenant")));
+        note!(update(asset, expectation, |_| panic!("shown to another tenant")));
+        note!(update(set, expectation, |_| panic!("shown to another tenant")));
+        note!(update_all([(set, expectation)], |_, _| panic!(
+            "shown to another tenant"
+        )));
+        note!(delete(store, expectation));
+        note!(delete(asset, expectation));
+        note!(delete(set, expectation));
+        note!(delete_all([(store, expectation)]));
+        note!(delete_all([(set, expectation)]));
+        note!(delete_all([(set, expectation), (set, Expectation::Any)]));
+    }
+    note!(delete_selected::<DataAsset>(store));
+    note!(delete_selected::<DataSet>(asset));
+    note!(delete_selected::<DataSet>(store));
+    answers.answers
+}
+
+/// With own entities: the other's id where a parent is named.
+fn writes_to_own(at: &Session, own: Family, ids: Family) -> Vec<Answer> {
+    let mut answers = Answers::new(ids);
+    answers.note("replace", at.replace(own.asset, 0, new_asset(ids.store, "moved")));
+    answers.note("replace", at.replace(own.set, 0, new_set(ids.asset, "moved")));
+    for (path, id) in [
+        ("/dataAssetInfo/id", ids.asset.uuid()),
+        ("/dataAssetInfo/id", ids.store.uuid()),
+    ] {
+        let patch = Patch::new().replace(path, id.to_string()).expect("a patch");
+        answers.note("patch", at.patch(own.set, 0, &patch));
+    }
+    answers.note(
+        "update",
+        at.update(own.asset, 0, |asset| asset.store = Some(ids.store)),
+    );
+    let selections = [
+        SetSelection::InAssets(vec![own.asset, ids.asset]),
+        SetSelection::InStores(vec![own.store, ids.store]),
+        SetSelection::Within {
+            stores: vec![own.store],
+            assets: vec![ids.asset],
+        },
+        SetSelection::Within {
+            stores: vec![own.store, ids.store],
+            assets: vec![own.asset],
+        },
+    ];
+    for selection in selections {
+        answers.note("list", at.list(&Query::<DataSet>::of(selection.clone())));
+        answers.note("delete_selected", at.delete_selected::<DataSet>(selection));
+    }
+    answers.note(
+        "delete_all",
+        at.delete_all([(own.set, Expectation::Any), (ids.set, Expectation::Any)]),
+    );
+    answers.note(
+        "create_batched",
+        at.create_batched([new_set(ids.asset, "intruder")], Batched::new()),
+    );
+    answers.note("stream", at.stream(&Query::<DataSet>::of(ids.asset)));
+    for (call, answer) in &answers.answers {
+        let refused = ErrorKind::ALL.iter().any(|kind| answer.starts_with(kind.code()));
+        assert!(refused, "{call} succeeded: {answer}");
+    }
+    answers.answers
+}
+
+fn assert_same(mine: &[Answer], never: &[Answer]) {
+    assert_eq!(mine.len(), never.len());
+    for (mine, never) in mine.iter().zip(never) {
+        assert_eq!(mine, never);
+        assert!(!mine.1.contains(SECRET), "{mine:?}");
+    }
+}
+
+#[test]
+fn nothing_of_another_tenant_is_read_changed_or_detected() {
+    for bed in Bed::all() {
+        let catalog = bed.catalog();
+        let other = Other::new(&catalog);
+        let own = family(&session(&catalog, "own"));
+        let before = dump(&*bed.backend);
+        let garbage: Cursor = "c29tZXRoaW5n".parse().unwrap();
+        let garbage = [garbage.clone(), garbage.clone(), garbage];
+        for tenant in ["own", "unknown"] {
+            let session = session(&catalog, tenant);
+            let mine = reads(&session, other.family, &other.cursors, SECRET);
+            let never = reads(&session, nowhere(), &garbage, "Zeppelin");
+            assert_same(&mine, &never);
+            let snapshot = session.snapshot().unwrap();
+            assert_same(&reads(&snapshot, other.family, &other.cursors, SECRET), &never);
+            let whole = catalog.snapshot().unwrap().tenant(tenant).unwrap();
+            assert_same(&reads(&whole, other.family, &other.cursors, SECRET), &never);
+            session
+                .transact(|tx| {
+                    assert_same(&reads(tx, other.family, &other.cursors, SECRET), &never);
+                    assert_same(&writes(tx, other.family), &writes(tx, nowhere()));
+                    Ok::<_, shelfmark::Error>(())
+                })
+                .unwrap();
+            assert_same(&writes(&session, other.family), &writes(&session, nowhere()));
+            assert!(dump(&*bed.backend) == before, "{}: {tenant} wrote", bed.name);
+        }
+        let session = session(&catalog, "own");
+        assert_same(
+            &writes_to_own(&session, own, other.family),
+            &writes_to_own(&session, own, nowhere()),
+        );
+        assert!(dump(&*bed.backend) == before, "{}", bed.name);
+    }
+}
+
+/// The names of the functions of a source text whose line begins with `start`.
+fn functions(source: &str, start: &str) -> BTreeSet<String> {
+    source
+        .lines()
+        .filter_map(|line| line.strip_prefix(start))
+        .map(|rest| {
+            let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            rest[..end.unwrap_or(rest.len())].to_owned()
+        })
+        .collect()
+}
+
+/// The block that begins with the line `head`.
+fn block<'s>(source: &'s str, head: &str) -> &'s str {
+    let start = source.find(head).unwrap_or_else(|| panic!("no {head:?}"));
+    let end = source[start..].find("\n}").expect("the end of the block");
+    &source[start..start + end]
+}
+
+macro_rules! source {
+    ($file:literal) => {
+        include_str!(concat!("../../crates/shelfmark/src/", $file))
+    };
+}
+
+#[test]
+fn every_public_call_is_tried() {
+    let catalog = Catalog::in_memory().unwrap();
+    let session = session(&catalog, "own");
+    let cursor: Cursor = "c29tZXRoaW5n".parse().unwrap();
+    let cursors = [cursor.clone(), cursor.clone(), cursor];
+    let names = |answers: Vec<Answer>| answers.into_iter().map(|(name, _)| name.to_owned()).collect();
+
+    let mut reading: BTreeSet<String> = names(reads(&session, nowhere(), &cursors, ""));
+    // Not for callers.
+    reading.extend(["with_view", "context"].map(String::from));
+    assert_eq!(
+        functions(block(source!("read.rs"), "pub trait Read"), "    fn "),
+        reading
+    );
+
+    let mut writing: BTreeSet<String> = names(writes(&session, nowhere()));
+    writing.extend(["run", "outside_of_writes"].map(String::from));
+    assert_eq!(
+        functions(block(source!("write.rs"), "pub trait Write"), "    fn "),
+        writing
+    );
+
+    // Handles: each of these either stays with its tenant and is tried above, or is about the whole catalog.
+    for (source, calls) in [
+        (
+            source!("session.rs"),
+            vec![
+                "with_durability",
+                "tenant",
+                "actor",
+                "snapshot",
+                "stream",
+                "transact",
+                "create_batched",
+            ],
+        ),
+        (source!("snapshot.rs"), vec!["tenant", "tenants", "stream"]),
+        (
+            source!("catalog.rs"),
+            vec![
+                "create",
+                "open",
+                "open_or_create",
+                "in_memory",
+                "session",
+                "snapshot",
+                "tenants",
+                "drop_tenant",
+                "sync",
+                "health",
+                "reopen",
+            ],
+        ),
+        (source!("transaction.rs"), vec![]),
+    ] {
+        let expected: BTreeSet<String> = calls.into_iter().map(String::from).collect();
+        assert_eq!(functions(source, "    pub fn "), expected);
+    }
+}
+
+#[test]
+fn reading_an_unknown_tenant_writes_nothing() {
+    for bed in Bed::all() {
+        let counting = CountingBackend::new(bed.backend.clone());
+        let backend: Arc<dyn Backend> = Arc::new(counting.clone());
+        let catalog = catalog_on(&backend);
+        let other = Other::new(&catalog);
+        let session = session(&catalog, "nobody");
+        counting.reset();
+        for answer in reads(&session, nowhere(), &other.cursors, SECRET) {
+            assert!(!answer.1.contains(SECRET), "{answer:?}");
+        }
+        assert_eq!(session.stream(&Query::<DataSet>::new()).unwrap().count(), 0);
+        assert_eq!(counting.counts().commits, 0, "{}", bed.name);
+        // What is refused, or has nothing to do, makes no tenant either.
+        writes(&session, nowhere());
+        session.delete_selected::<DataStore>(AllStores).unwrap();
+        session.create_all(Vec::<NewDataStore>::new()).unwrap();
+        session
+            .create_batched(Vec::<NewDataAsset>::new(), Batched::new())
+            .unwrap();
+        assert!(!catalog.drop_tenant("nobody").unwrap());
+        let total = counting.counts().total();
+        assert_eq!(
+            (total.rows_written(), total.range_deletes, total.deltas),
+            (0, 0, 0),
+            "{}",
+            bed.name
+        );
+        assert_eq!(catalog.tenants().unwrap(), ["other"]);
+    }
+}
+
+#[test]
+fn names_that_begin_or_end_alike_are_different_tenants() {
+    let long = "x".repeat(255);
+    let names = [
+        "a",
+        "ab",
+        "abc",
+        "a\0",
+        "a\0b",
+        "\0",
+        "\0\0",
+        "A",
+        "a ",
+        "ä",
+        "a\u{308}",
+        &long[..254],
+        &long,
+    ];
+    for bed in Bed::all() {
+        let catalog = bed.catalog();
+        for name in names {
+            let store = NewDataStore {
+                description: Some(name.to_owned()),
+                ..new_store("store")
+            };
+            session(&catalog, name).create(store).unwrap();
+        }
+        let sorted: BTreeSet<&str> = names.into_iter().collect();
+        assert!(catalog.tenants().unwrap().iter().map(String::as_str).eq(sorted));
+        for name in names {
+            let stores = session(&catalog, name).list(&Query::<DataStore>::new()).unwrap();
+            let described: Vec<_> = stores
+                .items
+                .iter()
+                .map(|store| store.description.as_deref())
+                .collect();
+            assert_eq!(described, [Some(name)], "{}", bed.name);
+            assert_eq!(stores.items[0].tenant_id, name);
+        }
+        for (gone, name) in names.into_iter().enumerate() {
+            assert!(catalog.drop_tenant(name).unwrap());
+            assert_eq!(catalog.tenants().unwrap().len(), names.len() - gone - 1);
+            for left in &names[gone + 1..] {
+                assert_eq!(session(&catalog, left).count::<DataStore>(AllStores).unwrap(), 1);
+            }
+        }
+        assert_clean(&catalog, bed.name);
+        for refused in ["", &"x".repeat(256), &"ä".repeat(128)] {
+            assert_eq!(
+                catalog.session(refused, "ann").unwrap_err().kind(),
+                ErrorKind::Invalid
+            );
+            assert_eq!(
+                catalog.session("acme", refused).unwrap_err().kind(),
+                ErrorKind::Invalid
+            );
+            let snapshot = catalog.snapshot().unwrap();
+            assert_eq!(snapshot.tenant(refused).unwrap_err().kind(), ErrorKind::Invalid);
+            assert!(!catalog.drop_tenant(refused).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_dropped_tenant_leaves_no_row_and_comes_back_empty() {
+    for bed in Bed::all() {
+        let catalog = bed.catalog();
+        let other = Other::new(&catalog);
+        let doomed = session(&catalog, "doomed");
+        let before = dump(&*bed.backend);
+        let of_doomed = family(&doomed);
+        doomed
+            .create_all((0..40).map(|n| shelfmark::NewDataSet {
+                schema: Some(schema()),
+                ..new_set(of_doomed.asset, &format!("set {n}"))
+            }))
+            .unwrap();
+        let held = doomed.snapshot().unwrap();
+        let number = rows(&*bed.backend, Keyspace::Tenant)[&b"doomed"[..]].clone();
+        let number = &number[number.len() - 4..];
+        assert!(catalog.drop_tenant("doomed").unwrap());
+        for (space, rows) in dump(&*bed.backend) {
+            for (key, value) in rows {
+                if space.belongs_to_tenants() {
+                    assert!(!key.starts_with(number), "{}: {}", bed.name, space.name());
+                }
+                for id in [
+                    of_doomed.store.uuid(),
+                    of_doomed.asset.uuid(),
+                    of_doomed.set.uuid(),
+                ] {
+                    let holds = |bytes: &[u8]| bytes.windows(16).any(|window| window == id.as_bytes());
+                    assert!(!holds(&key) && !holds(&value), "{}: {}", bed.name, space.name());
+                }
+                assert_ne!(key, b"doomed");
+            }
+        }
+        // All else is as before it came, but for the number that the next tenant gets.
+        let mut after = dump(&*bed.backend);
+        let mut before = before.clone();
+        for rows in [&mut after, &mut before] {
+            rows.get_mut(&Keyspace::Meta).unwrap().remove(&b"next_tenant"[..]);
+        }
+        assert!(after == before, "{}", bed.name);
+        // What was held shows what was.
+        assert_eq!(held.count::<DataSet>(of_doomed.asset).unwrap(), 41);
+        drop(held);
+
+        assert_eq!(doomed.count::<DataStore>(AllStores).unwrap(), 0);
+        assert!(!catalog.drop_tenant("doomed").unwrap());
+        let again = doomed.create(new_store("again")).unwrap();
+        assert_eq!(doomed.list(&Query::<DataStore>::new()).unwrap().items, [again]);
+        assert_eq!(doomed.count::<DataSet>(SetSelection::All).unwrap(), 0);
+        assert_eq!(doomed.get(of_doomed.set).unwrap(), None);
+        let gone: EntityId = of_doomed.asset.into();
+        assert_eq!(
+            doomed
+                .delete(of_doomed.asset, Expectation::Any)
+                .unwrap_err()
+                .missing(),
+            [gone]
+        );
+        assert!(session(&catalog, "other").exists(other.family.set).unwrap());
+        assert_clean(&catalog, bed.name);
+    }
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// Calls a hook between a commit and the return of the call that made it.
+struct Hooked {
+    inner: Arc<dyn Backend>,
+    hook: Arc<Mutex<Option<Hook>>>,
+}
+
+impl Backend for Hooked {
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        self.inner.snapshot()
+    }
+
+    fn commit(
+        &self,
+        options: CommitOptions,
+        plan: &mut dyn FnMut(&dyn Snapshot) -> Result<WriteBatch>,
+    ) -> Result<()> {
+        self.inner.commit(options, plan)?;
+        let hook = self.hook.lock().expect("a lock").take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.inner.sync()
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+
+    fn reopen(&self) -> Result<()> {
+        self.inner.reopen()
+    }
+
+    fn stats(&self) -> Result<BackendStats> {
+        self.inner.stats()
+    }
+
+    fn maintain(&self, what: Maintenance) -> Result<MaintenanceReport> {
+        self.inner.maintain(what)
+    }
+}
+
+#[test]
+fn a_tenant_made_again_while_its_drop_returns_sees_its_own_writes() {
+    for bed in Bed::all() {
+        let hook = Arc::new(Mutex::new(None));
+        let backend: Arc<dyn Backend> = Arc::new(Hooked {
+            inner: bed.backend.clone(),
+            hook: hook.clone(),
+        });
+        let catalog = catalog_on(&backend);
+        let session = session(&catalog, "acme");
+        let old = family(&session);
+        assert!(session.exists(old.store).unwrap());
+        let of_hook = session.clone();
+        let on_drop: Hook = Box::new(move || {
+            // Another thread: this one is inside of a write.
+            let other = std::thread::spawn(move || {
+                let again = of_hook.create(new_store("again")).expect("a store");
+                of_hook.get(again.id).expect("a read") == Some(again)
+            });
+            assert!(
+                other.join().expect("a thread"),
+                "a write that its own thread does not see"
+            );
+        });
+        *hook.lock().unwrap() = Some(on_drop);
+        assert!(catalog.drop_tenant("acme").unwrap());
+        assert!(hook.lock().unwrap().is_none());
+        assert_eq!(session.count::<DataStore>(AllStores).unwrap(), 1);
+        assert!(!session.exists(old.store).unwrap());
+        assert_clean(&catalog, bed.name);
+    }
+}
