@@ -410,17 +410,30 @@ fn a_parent_without_its_row_leaves_orphans_that_are_refused() {
 }
 
 #[test]
-fn a_set_without_its_head_is_cleared_away_and_one_without_schemas_is_whole() {
+fn lost_schemas_are_found_and_their_set_is_not_shown_without() {
     for filled in Filled::both() {
         let session = session(&filled.catalog, "acme");
-        // No row says whether a set had schemas.
-        filled.delete(
-            Keyspace::SetSchema,
-            &key_of(Keyspace::SetSchema, &filled, filled.family.set.into()),
+        let set = filled.family.set;
+        let key = key_of(Keyspace::SetSchema, &filled, set.into());
+        filled.delete(Keyspace::SetSchema, &key);
+        let findings = filled.check().findings;
+        assert_eq!(
+            (findings.len(), findings[0].kind),
+            (1, FindingKind::Unreadable),
+            "{findings:?}"
         );
-        assert_clean(&filled.catalog, filled.name);
-        assert_eq!(session.get(filled.family.set).unwrap().unwrap().schema, None);
+        assert_eq!(findings[0].key, key);
+        assert_eq!(session.get(set).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(session.get_many(&[set]).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert!(session.get_head(set).unwrap().is_some());
+        assert_eq!(filled.repair().left, findings);
+    }
+}
 
+#[test]
+fn a_set_without_its_head_is_cleared_away() {
+    for filled in Filled::both() {
+        let session = session(&filled.catalog, "acme");
         let third = session
             .find_by_name::<DataSet>(SetSelection::All, "third")
             .unwrap()[0]

@@ -4,6 +4,7 @@ mod bad_input;
 mod care;
 mod concurrency;
 mod conformance;
+mod documents;
 mod opening;
 mod reads;
 mod support;

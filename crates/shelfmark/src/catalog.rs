@@ -1,19 +1,19 @@
 //! The catalog: one file, opened once, shared by every thread.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use crate::backend::{Backend, CommitOptions, Durability, Health, Snapshot, WriteBatch};
+use crate::engine::Settings;
 use crate::engine::tenants::{self, check_name};
-use crate::environment::Environment;
 use crate::error::Result;
 use crate::keyspace::TenantNumber;
 use crate::options::Options;
 use crate::reentry;
 use crate::session::Session;
 use crate::snapshot::CatalogSnapshot;
+use crate::tenant_cache::TenantCache;
 
 /// An open catalog. Cheap to clone; all clones are the same catalog, and the file is closed when the last one, its sessions and its snapshots are
 /// gone.
@@ -38,102 +38,24 @@ pub struct Catalog {
 /// What sessions and snapshots share.
 pub(crate) struct Inner {
     pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) environment: Environment,
+    pub(crate) settings: Settings,
     pub(crate) durability: Durability,
-    pub(crate) atomic_bulk_bytes: usize,
-    pub(crate) unique_technical_names: bool,
-    pub(crate) cursor_key: [u8; 32],
     tenants: TenantCache,
 }
 
-/// Tenant numbers by name, for backends that no other process changes.
-#[derive(Default)]
-struct TenantCache {
-    state: RwLock<TenantNumbers>,
-}
-
-#[derive(Default)]
-struct TenantNumbers {
-    numbers: HashMap<String, TenantNumber>,
-    /// One more after each drop of a tenant, so that a reader which looked at an older snapshot cannot put a dropped tenant back.
-    epoch: u64,
-    /// Drops under way. Meanwhile no number is taken from here: the tenant may be gone already, and be there again under another number.
-    dropping: usize,
-}
-
-impl TenantCache {
-    /// The epoch, and the number of the tenant where it is known.
-    fn look_up(&self, tenant: &str) -> (u64, Option<TenantNumber>) {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let known = state.numbers.get(tenant).filter(|_| state.dropping == 0);
-        (state.epoch, known.copied())
-    }
-
-    /// Keeps a number that was read from a snapshot taken in `epoch`.
-    fn keep(&self, epoch: u64, tenant: &str, number: TenantNumber) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if state.epoch == epoch && state.dropping == 0 {
-            state.numbers.insert(tenant.to_owned(), number);
-        }
-    }
-
-    fn begin_drop<'a>(&'a self, tenant: &'a str) -> DroppingTenant<'a> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.dropping += 1;
-        DroppingTenant { cache: self, tenant }
-    }
-}
-
-/// A drop of a tenant under way. Whatever becomes of it, the next reader looks again.
-struct DroppingTenant<'a> {
-    cache: &'a TenantCache,
-    tenant: &'a str,
-}
-
-impl Drop for DroppingTenant<'_> {
-    fn drop(&mut self) {
-        let mut state = self.cache.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.dropping -= 1;
-        state.epoch += 1;
-        state.numbers.remove(self.tenant);
-    }
-}
-
 impl Inner {
-    pub(crate) fn new(
-        backend: Arc<dyn Backend>,
-        options: &Options,
-        unique_technical_names: bool,
-        cursor_key: [u8; 32],
-    ) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Backend>, durability: Durability, settings: Settings) -> Self {
         Self {
             backend,
-            environment: options.environment.clone(),
-            durability: options.durability,
-            atomic_bulk_bytes: options.atomic_bulk_bytes,
-            unique_technical_names,
-            cursor_key,
+            settings,
+            durability,
             tenants: TenantCache::default(),
         }
     }
 
     /// A snapshot, and the number that the tenant has in it.
     pub(crate) fn snapshot_of(&self, tenant: &str) -> Result<(Box<dyn Snapshot>, Option<TenantNumber>)> {
-        let (epoch, _) = self.tenants.look_up(tenant);
-        let snapshot = self.backend.snapshot()?;
-        if !self.backend.limits().exclusive {
-            let number = tenants::number(&*snapshot, tenant)?;
-            return Ok((snapshot, number));
-        }
-        let (epoch_after, known) = self.tenants.look_up(tenant);
-        if known.is_some() && epoch == epoch_after {
-            return Ok((snapshot, known));
-        }
-        let number = tenants::number(&*snapshot, tenant)?;
-        if let Some(number) = number {
-            self.tenants.keep(epoch, tenant, number);
-        }
-        Ok((snapshot, number))
+        self.tenants.snapshot_of(&*self.backend, tenant)
     }
 
     /// The one way to the backend's commit.
@@ -144,9 +66,10 @@ impl Inner {
     ) -> Result<()> {
         let _entered = reentry::enter_write()?;
         let operation = self
+            .settings
             .environment
             .ids
-            .next_id(self.environment.clock.now())
+            .next_id(self.settings.environment.clock.now())
             .as_u128();
         self.backend
             .commit(CommitOptions::new(durability, operation), plan)
@@ -255,15 +178,16 @@ impl Catalog {
     /// Those of any write.
     pub fn drop_tenant(&self, tenant: &str) -> Result<bool> {
         let mut dropped = false;
-        let _dropping = self.inner.tenants.begin_drop(tenant);
-        self.inner.commit(self.inner.durability, &mut |snapshot| {
-            let mut batch = WriteBatch::new();
-            let number = tenants::number(snapshot, tenant)?;
-            dropped = number.is_some();
-            if let Some(number) = number {
-                tenants::stage_drop(&mut batch, tenant, number);
-            }
-            Ok(batch)
+        self.inner.tenants.around_drop(tenant, || {
+            self.inner.commit(self.inner.durability, &mut |snapshot| {
+                let mut batch = WriteBatch::new();
+                let number = tenants::number(snapshot, tenant)?;
+                dropped = number.is_some();
+                if let Some(number) = number {
+                    tenants::stage_drop(&mut batch, tenant, number);
+                }
+                Ok(batch)
+            })
         })?;
         Ok(dropped)
     }

@@ -19,10 +19,18 @@ fn checksum(space: Keyspace, key: &[u8], body: &[u8]) -> [u8; 4] {
 
 /// Wraps `body` for storage under `key`.
 pub(crate) fn seal(space: Keyspace, key: &[u8], body: &[u8]) -> Vec<u8> {
+    seal_with(space, key, body, |_| {})
+}
+
+/// As [`seal`], after `finish` has changed the copy of the body.
+pub(crate) fn seal_with(space: Keyspace, key: &[u8], body: &[u8], finish: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut value = Vec::with_capacity(HEADER + body.len());
     value.push(FORMAT);
-    value.extend_from_slice(&checksum(space, key, body));
+    value.extend_from_slice(&[0; HEADER - 1]);
     value.extend_from_slice(body);
+    let (header, body) = value.split_at_mut(HEADER);
+    finish(body);
+    header[1..].copy_from_slice(&checksum(space, key, body));
     value
 }
 

@@ -9,6 +9,7 @@ use crate::backend::{
 };
 use crate::care;
 use crate::catalog::{Catalog, Inner};
+use crate::engine::Settings;
 use crate::envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::keys;
@@ -103,7 +104,13 @@ pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catal
         })?;
     drop(snapshot);
     tracing::debug!(unique_technical_names = unique, "catalog opened");
-    let inner = Inner::new(backend, options, unique, cursor_key);
+    let settings = Settings {
+        environment: options.environment.clone(),
+        unique_technical_names: unique,
+        atomic_bulk_bytes: options.atomic_bulk_bytes,
+        cursor_key,
+    };
+    let inner = Inner::new(backend, options.durability, settings);
     Ok(Catalog {
         inner: Arc::new(inner),
     })

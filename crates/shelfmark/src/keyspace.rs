@@ -3,7 +3,7 @@
 
 use crate::backend::KeyRange;
 use crate::ids::EntityKind;
-use crate::sortkey::TextKey;
+use crate::sortkey::{MISSING, TextKey};
 use crate::time::Timestamp;
 use uuid::Uuid;
 
@@ -283,6 +283,12 @@ pub(crate) mod bounds {
     /// The children of one parent whose folded text begins with `prefix`.
     pub(crate) fn children_by_text_prefix(parent: Parent, prefix: &[u8]) -> KeyRange {
         let mut key = keys::parent(parent);
+        if prefix.is_empty() {
+            // Every text begins with nothing; a missing one does not.
+            let mut missing = key.clone();
+            missing.push(MISSING);
+            return KeyRange::new(key, Some(missing));
+        }
         key.extend_from_slice(prefix);
         KeyRange::prefix(&key)
     }

@@ -61,11 +61,12 @@ mod reentry;
 mod session;
 mod snapshot;
 mod sortkey;
+mod tenant_cache;
 mod time;
 mod transaction;
 mod write;
 
-pub use backend::{Durability, Health, MaintenanceReport};
+pub use backend::{Concurrency, Durability, Health, Integrity, MaintenanceReport};
 pub use bulk::{Batched, BulkProgress};
 pub use care::{CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
 pub use catalog::Catalog;
@@ -83,11 +84,12 @@ pub use list::{
     AllStores, AssetSelection, Cursor, DEFAULT_LIMIT, Filter, Named, Page, Projection, Query, SetSelection,
     Sort, Stream,
 };
-pub use options::{Concurrency, Integrity, Options};
+pub use options::Options;
 pub use patch::Patch;
 pub use read::Read;
 pub use session::Session;
 pub use snapshot::{CatalogSnapshot, TenantSnapshot};
 pub use time::{Timestamp, TimestampError};
 pub use transaction::Transaction;
+pub use uuid::Uuid;
 pub use write::Write;

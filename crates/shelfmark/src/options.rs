@@ -4,35 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backend::redb::{RedbBackend, RedbOptions};
-use crate::backend::{Backend, Durability};
+use crate::backend::{Backend, Concurrency, Durability, Integrity};
 use crate::catalog::Catalog;
 use crate::environment::Environment;
 use crate::error::{ErrorKind, Result};
 use crate::format;
-
-/// How much of a file is verified when it is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Integrity {
-    /// Trust a file that was closed cleanly; a file that was not is recovered, with its checksums verified. The default.
-    #[default]
-    Trust,
-    /// Read the whole file and verify the checksum of every page. O(file).
-    Verify,
-}
-
-/// How processes may share the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Concurrency {
-    /// One process has the file to itself. The fastest, and the default.
-    #[default]
-    Exclusive,
-    /// One process writes, others may have the file open read-only and follow its commits. [`Durability::Deferred`] is not supported.
-    SingleWriter,
-    /// Several processes may write, one transaction at a time. [`Durability::Deferred`] is not supported.
-    MultiWriter,
-}
 
 /// How a catalog is created or opened. Start from [`Options::new`], change what should differ, end with one of `create`, `open`, `open_or_create`,
 /// `in_memory`, `on_backend`.

@@ -1,9 +1,8 @@
 //! Reading: the same calls on a session, a snapshot and inside a transaction.
 
-use crate::catalog::Inner;
 use crate::engine::create::TextIndex;
 use crate::engine::delete::{self, Deleted};
-use crate::engine::{Stage, TenantView, create};
+use crate::engine::{Settings, Stage, TenantView, create};
 use crate::entity::{Entity, JsonObject, TypedId};
 use crate::error::Result;
 use crate::list::{self, Named, Page, Projection, Query, Select as _};
@@ -13,7 +12,7 @@ use crate::{DataSet, EntityId, Expectation};
 #[doc(hidden)]
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    pub(crate) inner: &'a Inner,
+    pub(crate) settings: &'a Settings,
     pub(crate) actor: &'a str,
 }
 
@@ -76,13 +75,13 @@ pub trait Read {
     ///
     /// `NotFound` where the selection names a parent that is not there, `Invalid` for an unknown sort field, `BadCursor`, `OffsetTooDeep`.
     fn list<E: Entity>(&self, query: &Query<E>) -> Result<Page<E>> {
-        let secret = &self.context().inner.cursor_key;
+        let secret = &self.context().settings.cursor_key;
         self.with_view(|view| list::list(view, query, secret))
     }
 
     /// As [`Read::list`], ids and names alone. Sorted by name it reads index entries and no record.
     fn list_names<E: Entity>(&self, query: &Query<E>) -> Result<Page<Named<E::Id>>> {
-        let secret = &self.context().inner.cursor_key;
+        let secret = &self.context().settings.cursor_key;
         self.with_view(|view| list::list_names(view, query, secret))
     }
 
@@ -96,7 +95,7 @@ pub trait Read {
         query: &Query<E>,
         projection: &Projection,
     ) -> Result<Page<JsonObject>> {
-        let secret = &self.context().inner.cursor_key;
+        let secret = &self.context().settings.cursor_key;
         self.with_view(|view| list::list_projected(view, query, projection, secret))
     }
 
@@ -142,9 +141,9 @@ pub trait Read {
             .into_iter()
             .map(|(id, expectation)| (id.into(), expectation))
             .collect();
-        let Context { inner, actor } = self.context();
+        let Context { settings, actor } = self.context();
         self.with_view(|view| {
-            let mut stage = Stage::new(inner, view.snapshot, view.name, actor)?;
+            let mut stage = Stage::new(settings, view.snapshot, view.name, actor)?;
             delete::delete(&mut stage, &members)
         })
     }
@@ -156,9 +155,9 @@ pub trait Read {
     /// Those of the deletion.
     fn would_delete_selected<E: Entity>(&self, selection: impl Into<E::Selection>) -> Result<Deleted> {
         let selection = selection.into();
-        let Context { inner, actor } = self.context();
+        let Context { settings, actor } = self.context();
         self.with_view(|view| {
-            let mut stage = Stage::new(inner, view.snapshot, view.name, actor)?;
+            let mut stage = Stage::new(settings, view.snapshot, view.name, actor)?;
             delete::delete_selected::<E>(&mut stage, &selection)
         })
     }

@@ -176,12 +176,12 @@ impl Session {
         let mut ids = Vec::new();
         let mut stored = 0;
         for chunk in chunks(members, options.chunk_entities, options.chunk_bytes, |new| {
-            create::prepare::<N::Entity>(&self.inner, &self.actor, new)
+            create::prepare::<N::Entity>(&self.inner.settings, &self.actor, new)
         }) {
             let chunk = chunk.map_err(|(index, error)| error.at_bulk_index(index, stored))?;
             let mut failed_at = 0;
             let committed = self.inner.commit(self.durability, &mut |snapshot| {
-                let mut stage = Stage::new(&self.inner, snapshot, &self.tenant, &self.actor)?;
+                let mut stage = Stage::new(&self.inner.settings, snapshot, &self.tenant, &self.actor)?;
                 let mut parents = create::Parents::default();
                 for (position, prepared) in chunk.iter().enumerate() {
                     failed_at = position as u64;
@@ -216,7 +216,7 @@ impl Read for Session {
 
     fn context(&self) -> Context<'_> {
         Context {
-            inner: &self.inner,
+            settings: &self.inner.settings,
             actor: &self.actor,
         }
     }
@@ -229,7 +229,7 @@ impl Write for Session {
     ) -> Result<T> {
         let mut outcome = None;
         self.inner.commit(self.durability, &mut |snapshot| {
-            let mut stage = Stage::new(&self.inner, snapshot, &self.tenant, &self.actor)?;
+            let mut stage = Stage::new(&self.inner.settings, snapshot, &self.tenant, &self.actor)?;
             outcome = Some(operation(&mut stage)?);
             Ok(stage.batch)
         })?;

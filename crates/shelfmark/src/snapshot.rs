@@ -125,7 +125,7 @@ impl Read for TenantSnapshot {
     fn context(&self) -> Context<'_> {
         // A snapshot writes nothing that could be ascribed to an actor.
         Context {
-            inner: &self.inner,
+            settings: &self.inner.settings,
             actor: "",
         }
     }

@@ -73,7 +73,11 @@ impl TextKey {
 
 /// The longest beginning of `text` that has at most `max` bytes and ends at a character.
 pub(crate) fn cut_at_character(text: &str, max: usize) -> &str {
-    &text[..text.floor_char_boundary(max)]
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// A value that a list can sort by.

@@ -65,7 +65,12 @@ impl Write for Transaction<'_> {
                 staged: &staged,
             };
             let session = self.session;
-            let mut stage = Stage::new(&session.inner, &overlay, session.tenant(), session.actor())?;
+            let mut stage = Stage::new(
+                &session.inner.settings,
+                &overlay,
+                session.tenant(),
+                session.actor(),
+            )?;
             (operation(&mut stage)?, stage.batch)
         };
         self.staged.borrow_mut().absorb(batch);

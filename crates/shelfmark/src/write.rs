@@ -17,7 +17,8 @@ const UPDATE_ATTEMPTS: usize = 100;
 /// are one. Sealed.
 ///
 /// Every call is all or nothing. All can give `StorageFull`, `Io`, `ReadOnly`, `Corrupt`, `Unavailable`, `CommitUnknown`, and `ReentrantWrite` where a session is used
-/// inside a transaction; each names what else it can give. In bulk calls [`Error::bulk`] tells which member was refused.
+/// inside a transaction; each names what else it can give. In bulk calls other than deletions [`Error::bulk`] tells which member was
+/// refused.
 pub trait Write: Read {
     /// The one way to a commit.
     #[doc(hidden)]
@@ -37,7 +38,7 @@ pub trait Write: Read {
     /// `Invalid` with every violation, `NotFound` where the parent is not there, `NameTaken` where technical names are unique.
     fn create<N: NewEntity>(&self, new: N) -> Result<N::Entity> {
         let context = self.context();
-        let prepared = create::prepare::<N::Entity>(context.inner, context.actor, new)?;
+        let prepared = create::prepare::<N::Entity>(context.settings, context.actor, new)?;
         self.run(move |stage| create::create_one(stage, &prepared, &mut Parents::default()))
     }
 
@@ -52,11 +53,11 @@ pub trait Write: Read {
         members: impl IntoIterator<Item = N>,
     ) -> Result<Vec<<N::Entity as Entity>::Id>> {
         let context = self.context();
-        let limit = context.inner.atomic_bulk_bytes;
+        let limit = context.settings.atomic_bulk_bytes;
         let mut held = 0_usize;
         let mut all = Vec::new();
         for (index, new) in members.into_iter().enumerate() {
-            let prepared = create::prepare::<N::Entity>(context.inner, context.actor, new)
+            let prepared = create::prepare::<N::Entity>(context.settings, context.actor, new)
                 .map_err(|error| error.at_bulk_index(index as u64, 0))?;
             held = held.saturating_add(prepared.bytes());
             if held > limit {
@@ -236,7 +237,7 @@ pub trait Write: Read {
     ///
     /// # Errors
     ///
-    /// `NotFound` naming every id that is not there, `VersionConflict`, `NotEmpty` naming every store that has assets.
+    /// `NotFound` naming every id that is not there; else `VersionConflict`; else `NotEmpty` naming every store that has assets.
     fn delete_all<I: TypedId>(&self, members: impl IntoIterator<Item = (I, Expectation)>) -> Result<Deleted> {
         let members: Vec<(EntityId, Expectation)> = members
             .into_iter()

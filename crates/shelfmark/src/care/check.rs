@@ -247,6 +247,10 @@ impl Walk<'_> {
             );
             self.find(space, key, FindingKind::Insane, detail, None);
         }
+        if state.schema_row && !self.snapshot.get(Keyspace::SetSchema, key, &mut |_| {})? {
+            let detail = "no schemas where the data set says there are".to_owned();
+            self.find(Keyspace::SetSchema, key, FindingKind::Unreadable, detail, None);
+        }
         self.parent::<E>(tenant, key, state.lineage)?;
         for entry in E::indexed(id, state).entries(tenant) {
             let mut same = false;
@@ -335,6 +339,10 @@ impl Walk<'_> {
                 match view.state::<DataSet>(id, false) {
                     Ok(None) => {
                         let detail = "there is no such data set".to_owned();
+                        walk.find(space, &key, FindingKind::StraySchema, detail, Some(Fix::Delete));
+                    }
+                    Ok(Some(state)) if !state.schema_row => {
+                        let detail = "the data set says it has no schemas".to_owned();
                         walk.find(space, &key, FindingKind::StraySchema, detail, Some(Fix::Delete));
                     }
                     Ok(Some(mut state)) => {

@@ -195,7 +195,7 @@ impl Catalog {
         self.inner.backend.maintain(Maintenance::Verify)
     }
 
-    /// Figures of the catalog and its backend. O(tenants) and one walk over the file's page index.
+    /// Figures of the catalog and its backend. O(tenants), and for its sizes the redb backend walks the whole file: not for a tight loop.
     ///
     /// # Errors
     ///

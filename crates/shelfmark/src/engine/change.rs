@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use super::Stage;
 use super::create::{check_size, check_unique, encode_head, encoding_failed, parent_pointer};
-use super::stage::{Rows, SchemaRow};
 use super::view::InheritedCache;
 use crate::entity::{Entity, State, reader, rules, shape};
 use crate::error::{Error, Result, Violation};
@@ -85,10 +84,12 @@ fn commit_change<E: Entity>(
     meta.owner_id = owner_id;
     stage.actor.clone_into(&mut meta.last_modified_by);
     meta.last_modified_time = stage.now().max(old.meta.last_modified_time);
+    let schema_row = E::has_schemas(&fields);
     let new = State::<E> {
         meta,
         lineage: old.lineage,
         fields,
+        schema_row,
     };
     let parent = Parent {
         tenant,
@@ -99,12 +100,14 @@ fn commit_change<E: Entity>(
     let old_schemas = E::encode_schemas(&old.fields).map_err(encoding_failed)?;
     let new_schemas = E::encode_schemas(&new.fields).map_err(encoding_failed)?;
     check_size(head.len() + new_schemas.as_ref().map_or(0, Vec::len))?;
-    let schemas = match new_schemas {
-        same if same == old_schemas => SchemaRow::Keep,
-        Some(body) => SchemaRow::Put(body),
-        None => SchemaRow::Delete,
-    };
-    stage.put_entity(tenant, id, Some(&old), &new, &Rows { head, schemas });
+    stage.put_head::<E>(tenant, id, &head, new.lineage.store);
+    match new_schemas {
+        // A row that need not change is not written.
+        same if same == old_schemas => {}
+        Some(body) => stage.put_schemas(tenant, id, &body),
+        None => stage.delete_schemas(tenant, id),
+    }
+    stage.index(tenant, Some(&E::indexed(id, &old)), &E::indexed(id, &new));
     Ok(new)
 }
 
@@ -136,6 +139,7 @@ pub(crate) fn fields_for_update<E: Entity>(state: State<E>) -> (E::New, u64) {
         meta,
         lineage,
         fields,
+        schema_row: _,
     } = state;
     (
         E::with_parent_and_owner(fields, lineage, Some(meta.owner_id)),

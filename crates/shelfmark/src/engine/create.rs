@@ -4,11 +4,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::stage::{Rows, SchemaRow};
 use super::view::InheritedCache;
-use super::{Stage, TenantView};
+use super::{Settings, Stage, TenantView};
 use crate::backend::Keyspace;
-use crate::catalog::Inner;
 use crate::entity::rules::{self, MAX_ENTITY_BYTES};
 use crate::entity::{Entity, Head as _, Inherited, Lineage, Meta, State};
 use crate::error::{Error, Result, Violation};
@@ -34,7 +32,11 @@ impl<E: Entity> Prepared<E> {
 }
 
 /// Checks the rules and encodes; needs no view.
-pub(crate) fn prepare<E: Entity>(inner: &Inner, actor: &str, mut fields: E::New) -> Result<Prepared<E>> {
+pub(crate) fn prepare<E: Entity>(
+    settings: &Settings,
+    actor: &str,
+    mut fields: E::New,
+) -> Result<Prepared<E>> {
     let mut violations = Vec::new();
     rules::check::<E>(&fields, &mut violations);
     let parent = E::named_parent(&fields);
@@ -44,7 +46,7 @@ pub(crate) fn prepare<E: Entity>(inner: &Inner, actor: &str, mut fields: E::New)
     if !violations.is_empty() {
         return Err(Error::invalid(violations));
     }
-    let id = inner.environment.ids.next_id(inner.environment.clock.now());
+    let id = settings.environment.ids.next_id(settings.environment.clock.now());
     let created = created_time(id);
     E::date_schemas(&mut fields, None, created);
     let lineage = match parent {
@@ -66,10 +68,12 @@ pub(crate) fn prepare<E: Entity>(inner: &Inner, actor: &str, mut fields: E::New)
         last_modified_by: actor.to_owned(),
         last_modified_time: created,
     };
+    let schema_row = E::has_schemas(&fields);
     let state = State::<E> {
         meta,
         lineage,
         fields,
+        schema_row,
     };
     let head = encode_head(&state)?;
     let schemas = E::encode_schemas(&state.fields).map_err(encoding_failed)?;
@@ -149,30 +153,35 @@ impl Parents {
     }
 }
 
-/// Stages a creation.
+/// Stages a creation, and gives the new entity's ancestors.
 pub(crate) fn create<E: Entity>(
     stage: &mut Stage<'_>,
     prepared: &Prepared<E>,
     parents: &mut Parents,
-) -> Result<State<E>> {
-    let mut state = prepared.state.clone();
-    if let Some(parent) = state.lineage.parent(E::KIND) {
-        state.lineage = parents.lineage(stage, parent)?;
-    }
+) -> Result<Lineage> {
+    let Prepared {
+        id,
+        state,
+        head,
+        schemas,
+    } = prepared;
+    let lineage = match state.lineage.parent(E::KIND) {
+        Some(parent) => parents.lineage(stage, parent)?,
+        None => Lineage::default(),
+    };
     let tenant = stage.tenant_for_write()?;
     let parent = Parent {
         tenant,
-        id: state.lineage.parent(E::KIND).map(EntityId::uuid),
+        id: lineage.parent(E::KIND).map(EntityId::uuid),
     };
-    let technical_name = E::indexed(prepared.id, &state).technical_name.to_owned();
-    check_unique::<E>(stage, parent, prepared.id, &technical_name)?;
-    let mut head = prepared.head.clone();
-    if let Some(store) = state.lineage.store {
-        E::set_store(&mut head, store);
+    let indexed = E::indexed(*id, state);
+    check_unique::<E>(stage, parent, *id, indexed.technical_name)?;
+    stage.put_head::<E>(tenant, *id, head, lineage.store);
+    if let Some(schemas) = schemas {
+        stage.put_schemas(tenant, *id, schemas);
     }
-    let schemas = prepared.schemas.clone().map_or(SchemaRow::Keep, SchemaRow::Put);
-    stage.put_entity(tenant, prepared.id, None, &state, &Rows { head, schemas });
-    Ok(state)
+    stage.index(tenant, None, &indexed);
+    Ok(lineage)
 }
 
 /// Stages a creation and gives the new entity.
@@ -181,8 +190,12 @@ pub(crate) fn create_one<E: Entity>(
     prepared: &Prepared<E>,
     parents: &mut Parents,
 ) -> Result<E> {
-    let state = create(stage, prepared, parents)?;
-    let inherited = parents.inherited(stage, state.lineage)?;
+    let lineage = create(stage, prepared, parents)?;
+    let inherited = parents.inherited(stage, lineage)?;
+    let state = State {
+        lineage,
+        ..prepared.state.clone()
+    };
     stage.read(|view| Ok(E::assemble(prepared.id, view.name, state, inherited)))
 }
 
@@ -193,7 +206,7 @@ pub(crate) fn check_unique<E: Entity>(
     id: Uuid,
     technical_name: &str,
 ) -> Result<()> {
-    if !stage.inner.unique_technical_names {
+    if !stage.settings.unique_technical_names {
         return Ok(());
     }
     let taken = stage.read(|view| {

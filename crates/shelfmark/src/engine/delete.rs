@@ -1,6 +1,7 @@
 //! Deleting: stores are restricted, assets cascade to their sets.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -77,42 +78,48 @@ pub(crate) fn delete_selected<E: Entity>(stage: &mut Stage<'_>, selection: &E::S
     Ok(deleted)
 }
 
-/// That every member is there, as expected, and no store holds an asset.
+/// That every member is there, then that each is as expected, then that no store holds an asset.
 fn check_members(stage: &Stage<'_>, members: &[(EntityId, Expectation)]) -> Result<()> {
-    let mut missing = Vec::new();
-    let mut not_empty = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut versions = BTreeMap::new();
+    for &(id, _) in members {
+        if let Entry::Vacant(entry) = versions.entry(id) {
+            entry.insert(version_of(stage, id)?);
+        }
+    }
+    let missing: Vec<EntityId> = versions
+        .iter()
+        .filter(|(_, version)| version.is_none())
+        .map(|(id, _)| *id)
+        .collect();
+    if !missing.is_empty() {
+        return Err(Error::not_found(missing));
+    }
     for &(id, expectation) in members {
-        let Some(version) = version_of(stage, id)? else {
-            if seen.insert(id) {
-                missing.push(id);
-            }
-            continue;
-        };
-        expectation.check(id, version)?;
-        if let EntityId::Store(store) = id
-            && seen.insert(id)
-        {
+        if let Some(&Some(version)) = versions.get(&id) {
+            expectation.check(id, version)?;
+        }
+    }
+    let mut not_empty = Vec::new();
+    for &id in versions.keys() {
+        if let EntityId::Store(store) = id {
             let assets = assets_in(stage, store)?;
             if assets > 0 {
                 not_empty.push(NonEmptyStore { store, assets });
             }
         }
     }
-    if !missing.is_empty() {
-        return Err(Error::not_found(missing));
+    if not_empty.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::stores_not_empty(not_empty))
     }
-    if !not_empty.is_empty() {
-        return Err(Error::stores_not_empty(not_empty));
-    }
-    Ok(())
 }
 
 fn version_of(stage: &Stage<'_>, id: EntityId) -> Result<Option<u64>> {
     stage.read(|view| match id {
-        EntityId::Store(id) => view.head::<DataStore, _>(id.uuid(), |head| Ok(head.version())),
-        EntityId::Asset(id) => view.head::<DataAsset, _>(id.uuid(), |head| Ok(head.version())),
-        EntityId::Set(id) => view.head::<DataSet, _>(id.uuid(), |head| Ok(head.version())),
+        EntityId::Store(id) => view.head::<DataStore, _>(id.uuid(), |head| Ok(head.stamps().version())),
+        EntityId::Asset(id) => view.head::<DataAsset, _>(id.uuid(), |head| Ok(head.stamps().version())),
+        EntityId::Set(id) => view.head::<DataSet, _>(id.uuid(), |head| Ok(head.stamps().version())),
     })
 }
 
@@ -163,19 +170,20 @@ pub(crate) fn delete_sets_of(stage: &mut Stage<'_>, asset: AssetId) -> Result<u6
 
 /// Stages the removal of the rows of these sets and of what is indexed apart from their parent.
 fn stage_rows_gone(stage: &mut Stage<'_>, tenant: TenantNumber, ids: &[Uuid]) -> Result<()> {
-    let mut secure_qris = Vec::with_capacity(ids.len());
+    let mut gone = Vec::with_capacity(ids.len());
     stage.read(|view| {
         view.heads::<DataSet>(ids, |at, head| {
-            secure_qris.push((ids[at], head.secure_qri().to_owned()));
+            gone.push((ids[at], head.has_schema_row(), head.secure_qri().to_owned()));
             Ok(())
         })
     })?;
-    for &id in ids {
-        let key = keys::entity(tenant, id).to_vec();
-        stage.batch.delete(Keyspace::Set, key.clone());
-        stage.batch.delete(Keyspace::SetSchema, key);
-    }
-    for (id, secure_qri) in secure_qris {
+    for (id, schema_row, secure_qri) in gone {
+        stage
+            .batch
+            .delete(Keyspace::Set, keys::entity(tenant, id).to_vec());
+        if schema_row {
+            stage.delete_schemas(tenant, id);
+        }
         index::stage_gone_apart(&mut stage.batch, tenant, id, &secure_qri);
     }
     Ok(())

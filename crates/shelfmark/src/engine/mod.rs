@@ -3,9 +3,11 @@
 pub(crate) mod change;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod settings;
 pub(crate) mod stage;
 pub(crate) mod tenants;
 pub(crate) mod view;
 
+pub(crate) use settings::Settings;
 pub(crate) use stage::Stage;
 pub(crate) use view::TenantView;

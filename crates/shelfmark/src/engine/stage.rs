@@ -1,18 +1,18 @@
 //! One operation at work: a view with its own changes over it.
 
+use super::{Settings, TenantView, tenants};
 use crate::backend::{Keyspace, Overlay, Snapshot, WriteBatch};
-use crate::catalog::Inner;
-use crate::engine::{TenantView, tenants};
 use crate::entity::{Entity, State};
 use crate::error::Result;
-use crate::index;
+use crate::ids::StoreId;
+use crate::index::{self, Indexed};
 use crate::keyspace::{TenantNumber, entities, keys};
 use crate::{envelope, time::Timestamp};
 use uuid::Uuid;
 
 /// Reads its own writes; dropped without a trace unless its batch is committed.
 pub struct Stage<'a> {
-    pub(crate) inner: &'a Inner,
+    pub(crate) settings: &'a Settings,
     pub(crate) actor: &'a str,
     base: &'a dyn Snapshot,
     tenant_name: &'a str,
@@ -23,14 +23,14 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// A stage over `base`, whose tenant is looked up there.
     pub(crate) fn new(
-        inner: &'a Inner,
+        settings: &'a Settings,
         base: &'a dyn Snapshot,
         tenant_name: &'a str,
         actor: &'a str,
     ) -> Result<Self> {
         let tenant = tenants::number(base, tenant_name)?;
         Ok(Self {
-            inner,
+            settings,
             actor,
             base,
             tenant_name,
@@ -53,7 +53,7 @@ impl<'a> Stage<'a> {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.inner.environment.clock.now()
+        self.settings.environment.clock.now()
     }
 
     pub(crate) fn tenant(&self) -> Option<TenantNumber> {
@@ -75,53 +75,49 @@ impl<'a> Stage<'a> {
         Ok(number)
     }
 
-    /// Stages the rows of an entity and all that is derived from them.
-    pub(crate) fn put_entity<E: Entity>(
+    /// Stages the head of an entity, encoded but for the store that a set inherits from its asset.
+    pub(crate) fn put_head<E: Entity>(
         &mut self,
         tenant: TenantNumber,
         id: Uuid,
-        old: Option<&State<E>>,
-        new: &State<E>,
-        rows: &Rows,
+        body: &[u8],
+        store: Option<StoreId>,
     ) {
         let key = keys::entity(tenant, id);
         let space = entities(E::KIND);
-        self.batch
-            .put(space, key.to_vec(), envelope::seal(space, &key, &rows.head));
-        match &rows.schemas {
-            SchemaRow::Keep => {}
-            SchemaRow::Put(body) => {
-                let sealed = envelope::seal(Keyspace::SetSchema, &key, body);
-                self.batch.put(Keyspace::SetSchema, key.to_vec(), sealed);
+        let value = envelope::seal_with(space, &key, body, |body| {
+            if let Some(store) = store {
+                E::set_store(body, store);
             }
-            SchemaRow::Delete => self.batch.delete(Keyspace::SetSchema, key.to_vec()),
-        }
-        let old = old.map(|old| E::indexed(id, old));
-        index::stage(&mut self.batch, tenant, old.as_ref(), Some(&E::indexed(id, new)));
+        });
+        self.batch.put(space, key.to_vec(), value);
+    }
+
+    /// Stages the schema row of a set.
+    pub(crate) fn put_schemas(&mut self, tenant: TenantNumber, id: Uuid, body: &[u8]) {
+        let key = keys::entity(tenant, id);
+        let value = envelope::seal(Keyspace::SetSchema, &key, body);
+        self.batch.put(Keyspace::SetSchema, key.to_vec(), value);
+    }
+
+    /// Stages the removal of a schema row.
+    pub(crate) fn delete_schemas(&mut self, tenant: TenantNumber, id: Uuid) {
+        self.batch
+            .delete(Keyspace::SetSchema, keys::entity(tenant, id).to_vec());
+    }
+
+    /// Stages what is derived from a change.
+    pub(crate) fn index(&mut self, tenant: TenantNumber, old: Option<&Indexed<'_>>, new: &Indexed<'_>) {
+        index::stage(&mut self.batch, tenant, old, Some(new));
     }
 
     /// Stages the removal of one entity and all that is derived from it.
     pub(crate) fn delete_entity<E: Entity>(&mut self, tenant: TenantNumber, id: Uuid, old: &State<E>) {
-        let key = keys::entity(tenant, id).to_vec();
-        if E::KIND == crate::EntityKind::Set {
-            self.batch.delete(Keyspace::SetSchema, key.clone());
+        if old.schema_row {
+            self.delete_schemas(tenant, id);
         }
-        self.batch.delete(entities(E::KIND), key);
+        self.batch
+            .delete(entities(E::KIND), keys::entity(tenant, id).to_vec());
         index::stage(&mut self.batch, tenant, Some(&E::indexed(id, old)), None);
     }
-}
-
-/// The encoded rows of one entity.
-#[derive(Debug)]
-pub(crate) struct Rows {
-    pub(crate) head: Vec<u8>,
-    pub(crate) schemas: SchemaRow,
-}
-
-/// What happens to the schema row. One that need not change is not written.
-#[derive(Debug)]
-pub(crate) enum SchemaRow {
-    Keep,
-    Put(Vec<u8>),
-    Delete,
 }

@@ -89,7 +89,7 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<(String, TenantNumber)>
 fn read_u32(snapshot: &dyn Snapshot, space: Keyspace, key: &[u8]) -> Result<Option<u32>> {
     let mut found = None;
     snapshot.get(space, key, &mut |value| {
-        found = Some(decode_u32(space, key, value))
+        found = Some(decode_u32(space, key, value));
     })?;
     found.transpose()
 }

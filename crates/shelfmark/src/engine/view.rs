@@ -97,12 +97,15 @@ impl TenantView<'_> {
         let key = keys::entity(tenant, id);
         let state = self.head::<E, _>(id, |head| state_of::<E>(&key, head))?;
         let Some(mut state) = state else { return Ok(None) };
-        if schemas && E::KIND == EntityKind::Set {
+        if schemas && state.schema_row {
             let mut outcome = Ok(());
-            self.snapshot.get(Keyspace::SetSchema, &key, &mut |value| {
+            let there = self.snapshot.get(Keyspace::SetSchema, &key, &mut |value| {
                 outcome = add_schemas::<E>(&mut state, &key, value);
             })?;
             outcome?;
+            if !there {
+                return Err(missing_schemas(&key));
+            }
         }
         Ok(Some(state))
     }
@@ -155,15 +158,8 @@ impl TenantView<'_> {
         mut states: Vec<Option<State<E>>>,
         schemas: bool,
     ) -> Result<Vec<Option<E>>> {
-        if schemas && E::KIND == EntityKind::Set {
-            self.rows(
-                Keyspace::SetSchema,
-                ids,
-                &mut |at, key, value| match &mut states[at] {
-                    Some(state) => add_schemas::<E>(state, key, value),
-                    None => Ok(()),
-                },
-            )?;
+        if schemas {
+            self.add_schema_rows(ids, &mut states)?;
         }
         let mut cache = InheritedCache::new();
         states
@@ -175,6 +171,30 @@ impl TenantView<'_> {
                 Ok(Some(E::assemble(id, self.name, state, inherited)))
             })
             .collect()
+    }
+
+    /// Reads the schema rows of those that have one, in one go.
+    pub(crate) fn add_schema_rows<E: Entity>(
+        &self,
+        ids: &[Uuid],
+        states: &mut [Option<State<E>>],
+    ) -> Result<()> {
+        let mut with: Vec<(Uuid, &mut State<E>)> = ids
+            .iter()
+            .zip(states)
+            .filter_map(|(&id, state)| Some((id, state.as_mut()?)))
+            .filter(|(_, state)| state.schema_row)
+            .collect();
+        let ids: Vec<Uuid> = with.iter().map(|(id, _)| *id).collect();
+        let mut missing = vec![true; ids.len()];
+        self.rows(Keyspace::SetSchema, &ids, &mut |at, key, value| {
+            missing[at] = false;
+            add_schemas::<E>(with[at].1, key, value)
+        })?;
+        match (missing.iter().position(|&missing| missing), self.number) {
+            (Some(at), Some(tenant)) => Err(missing_schemas(&keys::entity(tenant, ids[at]))),
+            _ => Ok(()),
+        }
     }
 
     /// What an entity shows of its ancestors.
@@ -300,4 +320,12 @@ pub(crate) fn state_of<E: Entity>(key: &[u8], head: E::Head<'_>) -> Result<State
 pub(crate) fn add_schemas<E: Entity>(state: &mut State<E>, key: &[u8], value: &[u8]) -> Result<()> {
     let body = envelope::open(Keyspace::SetSchema, key, value)?;
     E::add_schemas(&mut state.fields, body).map_err(|what| Error::corrupt(Keyspace::SetSchema, key, what))
+}
+
+fn missing_schemas(key: &[u8]) -> Error {
+    Error::corrupt(
+        Keyspace::SetSchema,
+        key,
+        "no schemas where the data set says there are",
+    )
 }

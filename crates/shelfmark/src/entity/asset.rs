@@ -8,7 +8,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use super::reader::Reader;
 use super::rules::Checker;
-use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, unless_same};
+use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, stamps::Stamps};
 use crate::codec::{self, json_text, parse_json_text};
 use crate::error::Result;
 use crate::ids::{AssetId, EntityId, EntityKind, StoreId, created_time};
@@ -174,13 +174,7 @@ pub(super) fn store_bytes(lineage: &Lineage) -> [u8; 16] {
 #[cfg_attr(test, derive(bincode::Encode))]
 pub struct AssetHead<'a> {
     store: [u8; 16],
-    version: u64,
-    last_modified_time: i64,
-    created_by: Cow<'a, str>,
-    /// `None`: as `created_by`.
-    owner_id: Option<Cow<'a, str>>,
-    /// `None`: as `created_by`.
-    last_modified_by: Option<Cow<'a, str>>,
+    stamps: Stamps<'a>,
     technical_name: Cow<'a, str>,
     app_type: Cow<'a, str>,
     name: Option<Cow<'a, str>>,
@@ -195,8 +189,8 @@ pub struct AssetHead<'a> {
 }
 
 impl<'a> Head<'a> for AssetHead<'a> {
-    fn version(&self) -> u64 {
-        self.version
+    fn stamps(&self) -> &Stamps<'_> {
+        &self.stamps
     }
 
     fn lineage(&self) -> Lineage {
@@ -208,10 +202,6 @@ impl<'a> Head<'a> for AssetHead<'a> {
 
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
-    }
-
-    fn owner_id(&self) -> &str {
-        self.owner_id.as_deref().unwrap_or(&self.created_by)
     }
 
     fn space_id(&self) -> Option<&str> {
@@ -226,10 +216,6 @@ impl<'a> Head<'a> for AssetHead<'a> {
         self.tags.iter().any(|have| have == tag)
     }
 
-    fn last_modified_time(&self) -> Timestamp {
-        Timestamp::from_millis_lossy(self.last_modified_time)
-    }
-
     fn scalar(&self, path: &str) -> Scalar<'_> {
         match path {
             "appId" => Scalar::text(self.app_id.as_deref()),
@@ -237,16 +223,11 @@ impl<'a> Head<'a> for AssetHead<'a> {
             "dataStoreInfo.id" => Scalar::Id(Uuid::from_bytes(self.store)),
             "name" => Scalar::text(self.name.as_deref()),
             "appType" => Scalar::Text(&self.app_type),
-            "ownerId" => Scalar::Text(self.owner_id()),
             "spaceId" => Scalar::text(self.space_id.as_deref()),
-            "version" => Scalar::unsigned(self.version),
-            "createdBy" => Scalar::Text(&self.created_by),
             "description" => Scalar::text(self.description.as_deref()),
             "technicalName" => Scalar::Text(&self.technical_name),
-            "lastModifiedBy" => Scalar::Text(self.last_modified_by.as_deref().unwrap_or(&self.created_by)),
-            "lastModifiedTime" => Scalar::Integer(self.last_modified_time),
             "technicalDescription" => Scalar::text(self.technical_description.as_deref()),
-            _ => Scalar::Missing,
+            _ => self.stamps.scalar(path),
         }
     }
 }
@@ -263,14 +244,8 @@ impl Stored for DataAsset {
             meta,
             lineage,
             fields,
+            schema_row: _,
         } = state;
-        let Meta {
-            version,
-            owner_id,
-            created_by,
-            last_modified_by,
-            last_modified_time,
-        } = meta;
         let NewDataAsset {
             store: _,
             name,
@@ -287,11 +262,7 @@ impl Stored for DataAsset {
         } = fields;
         codec::encode(&AssetHead {
             store: store_bytes(lineage),
-            version: *version,
-            last_modified_time: last_modified_time.millis(),
-            created_by: created_by.into(),
-            owner_id: unless_same(owner_id, created_by),
-            last_modified_by: unless_same(last_modified_by, created_by),
+            stamps: Stamps::of(meta),
             technical_name: technical_name.into(),
             app_type: app_type.into(),
             name: name.as_deref().map(Cow::Borrowed),
@@ -308,11 +279,7 @@ impl Stored for DataAsset {
     fn state(head: AssetHead<'_>) -> Result<State<Self>, String> {
         let AssetHead {
             store,
-            version,
-            last_modified_time,
-            created_by,
-            owner_id,
-            last_modified_by,
+            stamps,
             technical_name,
             app_type,
             name,
@@ -325,15 +292,6 @@ impl Stored for DataAsset {
             properties,
         } = head;
         let store = StoreId(Uuid::from_bytes(store));
-        let meta = Meta {
-            version,
-            owner_id: owner_id.unwrap_or_else(|| created_by.clone()).into_owned(),
-            last_modified_by: last_modified_by
-                .unwrap_or_else(|| created_by.clone())
-                .into_owned(),
-            created_by: created_by.into_owned(),
-            last_modified_time: Timestamp::from_millis_lossy(last_modified_time),
-        };
         let fields = NewDataAsset {
             store: Some(store),
             name: name.map(Cow::into_owned),
@@ -349,12 +307,13 @@ impl Stored for DataAsset {
             technical_description: technical_description.map(Cow::into_owned),
         };
         Ok(State {
-            meta,
+            meta: stamps.into_meta(),
             lineage: Lineage {
                 store: Some(store),
                 asset: None,
             },
             fields,
+            schema_row: false,
         })
     }
 
@@ -363,6 +322,7 @@ impl Stored for DataAsset {
             meta,
             lineage,
             fields,
+            schema_row: _,
         } = state;
         let Meta {
             version,

@@ -1,12 +1,16 @@
 //! The three kinds of entity: what a caller gives, what it gets, and what is stored.
 
 mod asset;
+mod operational;
 pub(crate) mod reader;
 pub(crate) mod rules;
 mod schema;
 mod set;
 pub(crate) mod shape;
+mod stamps;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::hash::Hash;
@@ -16,8 +20,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use asset::{DataAsset, NewDataAsset, StoreInfo};
+pub use operational::{Operational, TableConnectionInfo};
 pub use schema::{DataField, DataType, FieldType, Schema, UserTag};
-pub use set::{AssetInfo, DataSet, NewDataSet, Operational, TableConnectionInfo};
+pub use set::{AssetInfo, DataSet, NewDataSet};
+pub use stamps::Stamps;
 pub use store::{DataStore, NewDataStore};
 
 use crate::error::{Error, Result, Violation};
@@ -147,6 +153,8 @@ pub struct State<E: Entity> {
     pub meta: Meta,
     pub lineage: Lineage,
     pub fields: E::New,
+    /// Whether a schema row belongs to it, read or not.
+    pub schema_row: bool,
 }
 
 /// What the engine needs of a kind of entity.
@@ -165,6 +173,14 @@ pub trait Stored: sealed::Sealed + Sized {
 
     /// Writes the store's id into the encoded head of a set, which is encoded before its asset is read.
     fn set_store(_body: &mut [u8], _store: StoreId) {}
+
+    /// Whether the input has anything for a schema row.
+    fn has_schemas(_fields: &<Self as Entity>::New) -> bool
+    where
+        Self: Entity,
+    {
+        false
+    }
 
     /// Encodes the body of the schema row, where there is one.
     fn encode_schemas(_fields: &<Self as Entity>::New) -> Result<Option<Vec<u8>>, String>
@@ -248,15 +264,13 @@ pub trait Stored: sealed::Sealed + Sized {
 /// What lists read from a head.
 #[doc(hidden)]
 pub trait Head<'a> {
-    fn version(&self) -> u64;
+    fn stamps(&self) -> &Stamps<'_>;
     fn lineage(&self) -> Lineage;
     fn name(&self) -> Option<&str>;
-    fn owner_id(&self) -> &str;
     fn space_id(&self) -> Option<&str>;
     /// `type` of stores and sets, `appType` of assets.
     fn type_name(&self) -> Option<&str>;
     fn has_tag(&self, tag: &str) -> bool;
-    fn last_modified_time(&self) -> Timestamp;
     /// The value at a dotted path of the field table, other than `id`, `createdTime`, `tenantId`, and what lies in schemas or ancestors.
     fn scalar(&self, path: &str) -> Scalar<'_>;
 }
@@ -325,8 +339,3 @@ entity_traits!(
     crate::list::AssetSelection
 );
 entity_traits!(DataSet, NewDataSet, SetId, Set, crate::list::SetSelection);
-
-/// `None` where it equals `base`, so that a name that recurs in a record is stored once.
-pub(crate) fn unless_same<'a>(value: &'a str, base: &str) -> Option<std::borrow::Cow<'a, str>> {
-    (value != base).then_some(std::borrow::Cow::Borrowed(value))
-}

@@ -130,9 +130,11 @@ impl<'a> Reader<'a> {
             match element {
                 Value::String(text) => texts.push(text),
                 _ => {
-                    let pointer = child(&pointer, &index.to_string());
-                    self.violations.push(Violation::new(pointer, "must be a text"));
-                    // Like no other text, in the place of what is none, so that the elements behind it keep theirs.
+                    self.violations.push(Violation::new(
+                        child(&pointer, &index.to_string()),
+                        "must be a text",
+                    ));
+                    // Keeps the positions of those behind it, and is a duplicate of none.
                     texts.push(format!("\0{index}"));
                 }
             }
@@ -147,24 +149,25 @@ impl<'a> Reader<'a> {
         let mut list = Vec::with_capacity(elements.len());
         for (index, element) in elements.into_iter().enumerate() {
             let pointer = child(&pointer, &index.to_string());
-            match element {
-                Value::Object(object) => {
-                    list.push(read(&mut Reader {
-                        pointer,
-                        object,
-                        violations: self.violations,
-                    }));
-                }
+            let object = match element {
+                Value::Object(object) => object,
                 _ => {
                     self.violations.push(Violation::new(pointer, "must be an object"));
-                    // In its place, so that the elements behind it keep theirs; what is missing in it is nobody's fault.
+                    // Keeps the positions of those behind it; what it lacks is nobody's fault.
+                    let violations = &mut Vec::new();
                     list.push(read(&mut Reader {
                         pointer: String::new(),
                         object: JsonObject::new(),
-                        violations: &mut Vec::new(),
+                        violations,
                     }));
+                    continue;
                 }
-            }
+            };
+            list.push(read(&mut Reader {
+                pointer,
+                object,
+                violations: self.violations,
+            }));
         }
         Some(list)
     }

@@ -37,11 +37,11 @@ pub struct Checker<'a> {
 #[derive(Default)]
 struct Found {
     violations: Vec<Violation>,
-    /// Pointers named already: one violation each, and none below a value that could not be read.
+    /// Pointers named already: one violation each.
     pointers: HashSet<String>,
 }
 
-/// Checks every rule that needs no view of the catalog. A pointer that `violations` names already is not named again, nor is one below it.
+/// Checks every rule that needs no view of the catalog. A pointer that `violations` names already is not named again.
 pub(crate) fn check<E: Entity>(fields: &E::New, violations: &mut Vec<Violation>) {
     let pointers = violations
         .iter()
@@ -62,13 +62,14 @@ pub(crate) fn check<E: Entity>(fields: &E::New, violations: &mut Vec<Violation>)
 }
 
 impl Checker<'_> {
+    /// One violation for a place, and none for what lies within a place that is wrong as a whole.
     fn note(&mut self, pointer: String, message: String) {
         let mut above = pointer.as_str();
-        while let Some((parent, _)) = above.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
-            if self.found.pointers.contains(parent) {
+        while let Some(end) = above.rfind('/') {
+            above = &above[..end];
+            if self.found.pointers.contains(above) {
                 return;
             }
-            above = parent;
         }
         if self.found.pointers.insert(pointer.clone()) {
             self.found.violations.push(Violation::new(pointer, message));

@@ -7,10 +7,11 @@ use uuid::Uuid;
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::asset::{StoreInfo, store_bytes};
+use super::operational::{self, Operational, OperationalRecord};
 use super::reader::Reader;
 use super::rules::Checker;
 use super::schema::{self, Schema};
-use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, unless_same};
+use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, stamps::Stamps};
 use crate::codec::{self, json_text, parse_json_text};
 use crate::error::Result;
 use crate::ids::{AssetId, EntityId, EntityKind, SetId, StoreId, created_time};
@@ -100,63 +101,6 @@ pub struct AssetInfo {
     pub name: Option<String>,
     /// The store that the asset lies in.
     pub data_store_info: StoreInfo,
-}
-
-/// How the loads of a data set go.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Operational {
-    /// Size in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<i64>,
-    /// State of the last load.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end_date: Option<Timestamp>,
-    /// Where the data lies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub location: Option<String>,
-    /// Number of rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub row_count: Option<i64>,
-    /// When the last load began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_date: Option<Timestamp>,
-    /// What the last load said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_message: Option<String>,
-    /// Who owns the table in its source.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub table_owner: Option<String>,
-    /// When it was loaded last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_load_time: Option<Timestamp>,
-    /// Whether the last load changed the content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content_updated: Option<bool>,
-    /// When the content was updated last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_update_time: Option<Timestamp>,
-    /// The table behind the set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub table_connection_info: Option<TableConnectionInfo>,
-}
-
-/// The table behind a data set.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TableConnectionInfo {
-    /// The name of the table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub table_name: Option<String>,
-    /// The script that selects its rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selection_script: Option<String>,
-    /// Free name-value pairs, at most 64 levels deep.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub additional_properties: Option<JsonObject>,
 }
 
 /// What a caller sets on a data set, to create, replace or update one.
@@ -253,13 +197,9 @@ pub struct SetHead<'a> {
     // First and of fixed size: filled in when the asset has been read.
     store: [u8; 16],
     asset: [u8; 16],
-    version: u64,
-    last_modified_time: i64,
-    created_by: Cow<'a, str>,
-    /// `None`: as `created_by`.
-    owner_id: Option<Cow<'a, str>>,
-    /// `None`: as `created_by`.
-    last_modified_by: Option<Cow<'a, str>>,
+    /// Whether there is a schema row.
+    schema_row: bool,
+    stamps: Stamps<'a>,
     technical_name: Cow<'a, str>,
     qri: Cow<'a, str>,
     /// `None`: as `qri`.
@@ -277,153 +217,19 @@ pub struct SetHead<'a> {
     operational: Option<OperationalRecord<'a>>,
 }
 
-#[derive(Debug, SchemaWrite, SchemaRead)]
-#[cfg_attr(test, derive(bincode::Encode))]
-struct OperationalRecord<'a> {
-    size: Option<i64>,
-    row_count: Option<i64>,
-    start_date: Option<i64>,
-    end_date: Option<i64>,
-    last_load_time: Option<i64>,
-    last_update_time: Option<i64>,
-    content_updated: Option<bool>,
-    status: Option<Cow<'a, str>>,
-    location: Option<Cow<'a, str>>,
-    log_message: Option<Cow<'a, str>>,
-    table_owner: Option<Cow<'a, str>>,
-    table_connection_info: Option<TableConnectionRecord<'a>>,
-}
-
-#[derive(Debug, SchemaWrite, SchemaRead)]
-#[cfg_attr(test, derive(bincode::Encode))]
-struct TableConnectionRecord<'a> {
-    table_name: Option<Cow<'a, str>>,
-    selection_script: Option<Cow<'a, str>>,
-    /// JSON text.
-    additional_properties: Option<Cow<'a, str>>,
-}
-
-fn operational_record(operational: &Operational) -> Result<OperationalRecord<'_>, String> {
-    let Operational {
-        size,
-        status,
-        end_date,
-        location,
-        row_count,
-        start_date,
-        log_message,
-        table_owner,
-        last_load_time,
-        content_updated,
-        last_update_time,
-        table_connection_info,
-    } = operational;
-    let table_connection_info = match table_connection_info {
-        None => None,
-        Some(TableConnectionInfo {
-            table_name,
-            selection_script,
-            additional_properties,
-        }) => Some(TableConnectionRecord {
-            table_name: table_name.as_deref().map(Cow::Borrowed),
-            selection_script: selection_script.as_deref().map(Cow::Borrowed),
-            additional_properties: json_text(additional_properties.as_ref())?,
-        }),
-    };
-    Ok(OperationalRecord {
-        size: *size,
-        row_count: *row_count,
-        start_date: start_date.map(Timestamp::millis),
-        end_date: end_date.map(Timestamp::millis),
-        last_load_time: last_load_time.map(Timestamp::millis),
-        last_update_time: last_update_time.map(Timestamp::millis),
-        content_updated: *content_updated,
-        status: status.as_deref().map(Cow::Borrowed),
-        location: location.as_deref().map(Cow::Borrowed),
-        log_message: log_message.as_deref().map(Cow::Borrowed),
-        table_owner: table_owner.as_deref().map(Cow::Borrowed),
-        table_connection_info,
-    })
-}
-
-fn operational_from(record: OperationalRecord<'_>) -> Result<Operational, String> {
-    let OperationalRecord {
-        size,
-        row_count,
-        start_date,
-        end_date,
-        last_load_time,
-        last_update_time,
-        content_updated,
-        status,
-        location,
-        log_message,
-        table_owner,
-        table_connection_info,
-    } = record;
-    let table_connection_info = match table_connection_info {
-        None => None,
-        Some(TableConnectionRecord {
-            table_name,
-            selection_script,
-            additional_properties,
-        }) => Some(TableConnectionInfo {
-            table_name: table_name.map(Cow::into_owned),
-            selection_script: selection_script.map(Cow::into_owned),
-            additional_properties: parse_json_text(additional_properties.as_deref())?,
-        }),
-    };
-    Ok(Operational {
-        size,
-        status: status.map(Cow::into_owned),
-        end_date: end_date.map(Timestamp::from_millis_lossy),
-        location: location.map(Cow::into_owned),
-        row_count,
-        start_date: start_date.map(Timestamp::from_millis_lossy),
-        log_message: log_message.map(Cow::into_owned),
-        table_owner: table_owner.map(Cow::into_owned),
-        last_load_time: last_load_time.map(Timestamp::from_millis_lossy),
-        content_updated,
-        last_update_time: last_update_time.map(Timestamp::from_millis_lossy),
-        table_connection_info,
-    })
-}
-
-fn operational_scalar<'a>(operational: &'a OperationalRecord<'_>, path: &str) -> Scalar<'a> {
-    match path {
-        "size" => Scalar::integer(operational.size),
-        "status" => Scalar::text(operational.status.as_deref()),
-        "endDate" => Scalar::integer(operational.end_date),
-        "location" => Scalar::text(operational.location.as_deref()),
-        "rowCount" => Scalar::integer(operational.row_count),
-        "startDate" => Scalar::integer(operational.start_date),
-        "logMessage" => Scalar::text(operational.log_message.as_deref()),
-        "tableOwner" => Scalar::text(operational.table_owner.as_deref()),
-        "lastLoadTime" => Scalar::integer(operational.last_load_time),
-        "contentUpdated" => Scalar::boolean(operational.content_updated),
-        "lastUpdateTime" => Scalar::integer(operational.last_update_time),
-        _ => {
-            let Some(table) = &operational.table_connection_info else {
-                return Scalar::Missing;
-            };
-            match path {
-                "tableConnectionInfo.tableName" => Scalar::text(table.table_name.as_deref()),
-                "tableConnectionInfo.selectionScript" => Scalar::text(table.selection_script.as_deref()),
-                _ => Scalar::Missing,
-            }
-        }
-    }
-}
-
 impl SetHead<'_> {
+    pub(crate) fn has_schema_row(&self) -> bool {
+        self.schema_row
+    }
+
     pub(crate) fn secure_qri(&self) -> &str {
         self.secure_qri.as_deref().unwrap_or(&self.qri)
     }
 }
 
 impl<'a> Head<'a> for SetHead<'a> {
-    fn version(&self) -> u64 {
-        self.version
+    fn stamps(&self) -> &Stamps<'_> {
+        &self.stamps
     }
 
     fn lineage(&self) -> Lineage {
@@ -435,10 +241,6 @@ impl<'a> Head<'a> for SetHead<'a> {
 
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
-    }
-
-    fn owner_id(&self) -> &str {
-        self.owner_id.as_deref().unwrap_or(&self.created_by)
     }
 
     fn space_id(&self) -> Option<&str> {
@@ -453,32 +255,23 @@ impl<'a> Head<'a> for SetHead<'a> {
         self.tags.iter().any(|have| have == tag)
     }
 
-    fn last_modified_time(&self) -> Timestamp {
-        Timestamp::from_millis_lossy(self.last_modified_time)
-    }
-
     fn scalar(&self, path: &str) -> Scalar<'_> {
         match path {
             "qri" => Scalar::Text(&self.qri),
             "name" => Scalar::text(self.name.as_deref()),
             "type" => Scalar::text(self.set_type.as_deref()),
-            "ownerId" => Scalar::Text(self.owner_id()),
             "spaceId" => Scalar::text(self.space_id.as_deref()),
-            "version" => Scalar::unsigned(self.version),
-            "createdBy" => Scalar::Text(&self.created_by),
             "secureQri" => Scalar::Text(self.secure_qri()),
             "description" => Scalar::text(self.description.as_deref()),
             "dataAssetInfo.id" => Scalar::Id(Uuid::from_bytes(self.asset)),
             "dataAssetInfo.dataStoreInfo.id" => Scalar::Id(Uuid::from_bytes(self.store)),
             "technicalName" => Scalar::Text(&self.technical_name),
-            "lastModifiedBy" => Scalar::Text(self.last_modified_by.as_deref().unwrap_or(&self.created_by)),
             "appTypeOverride" => Scalar::text(self.app_type_override.as_deref()),
-            "lastModifiedTime" => Scalar::Integer(self.last_modified_time),
             "technicalDescription" => Scalar::text(self.technical_description.as_deref()),
             "createdByConnectionId" => Scalar::text(self.created_by_connection_id.as_deref()),
             _ => match (path.strip_prefix("operational."), &self.operational) {
-                (Some(path), Some(operational)) => operational_scalar(operational, path),
-                _ => Scalar::Missing,
+                (Some(path), Some(operational)) => operational::scalar(operational, path),
+                _ => self.stamps.scalar(path),
             },
         }
     }
@@ -496,14 +289,8 @@ impl Stored for DataSet {
             meta,
             lineage,
             fields,
+            schema_row: _,
         } = state;
-        let Meta {
-            version,
-            owner_id,
-            created_by,
-            last_modified_by,
-            last_modified_time,
-        } = meta;
         let NewDataSet {
             qri,
             name,
@@ -526,14 +313,11 @@ impl Stored for DataSet {
         codec::encode(&SetHead {
             store: store_bytes(lineage),
             asset: asset_bytes(lineage),
-            version: *version,
-            last_modified_time: last_modified_time.millis(),
-            created_by: created_by.into(),
-            owner_id: unless_same(owner_id, created_by),
-            last_modified_by: unless_same(last_modified_by, created_by),
+            schema_row: Self::has_schemas(fields),
+            stamps: Stamps::of(meta),
             technical_name: technical_name.into(),
             qri: qri.into(),
-            secure_qri: unless_same(secure_qri, qri),
+            secure_qri: (secure_qri != qri).then_some(secure_qri.into()),
             name: name.as_deref().map(Cow::Borrowed),
             set_type: set_type.as_deref().map(Cow::Borrowed),
             space_id: space_id.as_deref().map(Cow::Borrowed),
@@ -543,7 +327,7 @@ impl Stored for DataSet {
             created_by_connection_id: created_by_connection_id.as_deref().map(Cow::Borrowed),
             tags: tags.iter().map(Cow::from).collect(),
             properties: json_text(properties.as_ref())?,
-            operational: operational.as_ref().map(operational_record).transpose()?,
+            operational: operational.as_ref().map(operational::record).transpose()?,
         })
     }
 
@@ -551,6 +335,10 @@ impl Stored for DataSet {
         if let Some(bytes) = body.first_chunk_mut::<16>() {
             *bytes = store.uuid().into_bytes();
         }
+    }
+
+    fn has_schemas(fields: &NewDataSet) -> bool {
+        fields.schema.is_some() || !fields.additional_schemas.is_empty()
     }
 
     fn encode_schemas(fields: &NewDataSet) -> Result<Option<Vec<u8>>, String> {
@@ -567,11 +355,8 @@ impl Stored for DataSet {
         let SetHead {
             store: _,
             asset: _,
-            version,
-            last_modified_time,
-            created_by,
-            owner_id,
-            last_modified_by,
+            schema_row,
+            stamps,
             technical_name,
             qri,
             secure_qri,
@@ -586,15 +371,6 @@ impl Stored for DataSet {
             properties,
             operational,
         } = head;
-        let meta = Meta {
-            version,
-            owner_id: owner_id.unwrap_or_else(|| created_by.clone()).into_owned(),
-            last_modified_by: last_modified_by
-                .unwrap_or_else(|| created_by.clone())
-                .into_owned(),
-            created_by: created_by.into_owned(),
-            last_modified_time: Timestamp::from_millis_lossy(last_modified_time),
-        };
         let fields = NewDataSet {
             secure_qri: secure_qri.unwrap_or_else(|| qri.clone()).into_owned(),
             qri: qri.into_owned(),
@@ -606,7 +382,7 @@ impl Stored for DataSet {
             space_id: space_id.map(Cow::into_owned),
             properties: parse_json_text(properties.as_deref())?,
             description: description.map(Cow::into_owned),
-            operational: operational.map(operational_from).transpose()?,
+            operational: operational.map(operational::from_record).transpose()?,
             asset: lineage.asset,
             technical_name: technical_name.into_owned(),
             app_type_override: app_type_override.map(Cow::into_owned),
@@ -615,9 +391,10 @@ impl Stored for DataSet {
             created_by_connection_id: created_by_connection_id.map(Cow::into_owned),
         };
         Ok(State {
-            meta,
+            meta: stamps.into_meta(),
             lineage,
             fields,
+            schema_row,
         })
     }
 
@@ -626,6 +403,7 @@ impl Stored for DataSet {
             meta,
             lineage,
             fields,
+            schema_row: _,
         } = state;
         let Meta {
             version,
@@ -730,7 +508,7 @@ impl Stored for DataSet {
             secure_qri: object.required_text("secureQri"),
             properties: object.free("properties"),
             description: object.text("description"),
-            operational: object.object("operational", read_operational),
+            operational: object.object("operational", operational::read),
             asset: object.parent("dataAssetInfo").map(AssetId),
             technical_name: object.required_text("technicalName"),
             app_type_override: object.text("appTypeOverride"),
@@ -784,15 +562,8 @@ impl Stored for DataSet {
             schema::check(schema, checker);
         });
         checker.length("technicalDescription", technical_description.as_deref(), 1024);
-        let table = operational
-            .as_ref()
-            .and_then(|operational| operational.table_connection_info.as_ref());
-        if let Some(table) = table {
-            checker.within("operational", |checker| {
-                checker.within("tableConnectionInfo", |checker| {
-                    checker.free("additionalProperties", table.additional_properties.as_ref());
-                });
-            });
+        if let Some(operational) = operational {
+            checker.within("operational", |checker| operational::check(operational, checker));
         }
     }
 
@@ -814,25 +585,4 @@ impl Stored for DataSet {
 
 fn asset_bytes(lineage: &Lineage) -> [u8; 16] {
     lineage.asset.map_or(Uuid::nil(), AssetId::uuid).into_bytes()
-}
-
-fn read_operational(object: &mut Reader<'_>) -> Operational {
-    Operational {
-        size: object.integer("size"),
-        status: object.text("status"),
-        end_date: object.timestamp("endDate"),
-        location: object.text("location"),
-        row_count: object.integer("rowCount"),
-        start_date: object.timestamp("startDate"),
-        log_message: object.text("logMessage"),
-        table_owner: object.text("tableOwner"),
-        last_load_time: object.timestamp("lastLoadTime"),
-        content_updated: object.boolean("contentUpdated"),
-        last_update_time: object.timestamp("lastUpdateTime"),
-        table_connection_info: object.object("tableConnectionInfo", |table| TableConnectionInfo {
-            table_name: table.text("tableName"),
-            selection_script: table.text("selectionScript"),
-            additional_properties: table.free("additionalProperties"),
-        }),
-    }
 }

@@ -8,7 +8,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use super::reader::Reader;
 use super::rules::Checker;
-use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, unless_same};
+use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, stamps::Stamps};
 use crate::codec::{self, json_text, parse_json_text};
 use crate::error::Result;
 use crate::ids::{EntityId, EntityKind, StoreId, created_time};
@@ -123,13 +123,7 @@ impl NewDataStore {
 #[derive(Debug, SchemaWrite, SchemaRead)]
 #[cfg_attr(test, derive(bincode::Encode))]
 pub struct StoreHead<'a> {
-    version: u64,
-    last_modified_time: i64,
-    created_by: Cow<'a, str>,
-    /// `None`: as `created_by`.
-    owner_id: Option<Cow<'a, str>>,
-    /// `None`: as `created_by`.
-    last_modified_by: Option<Cow<'a, str>>,
+    stamps: Stamps<'a>,
     technical_name: Cow<'a, str>,
     store_type: Cow<'a, str>,
     name: Option<Cow<'a, str>>,
@@ -143,8 +137,8 @@ pub struct StoreHead<'a> {
 }
 
 impl<'a> Head<'a> for StoreHead<'a> {
-    fn version(&self) -> u64 {
-        self.version
+    fn stamps(&self) -> &Stamps<'_> {
+        &self.stamps
     }
 
     fn lineage(&self) -> Lineage {
@@ -153,10 +147,6 @@ impl<'a> Head<'a> for StoreHead<'a> {
 
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
-    }
-
-    fn owner_id(&self) -> &str {
-        self.owner_id.as_deref().unwrap_or(&self.created_by)
     }
 
     fn space_id(&self) -> Option<&str> {
@@ -171,25 +161,16 @@ impl<'a> Head<'a> for StoreHead<'a> {
         self.tags.iter().any(|have| have == tag)
     }
 
-    fn last_modified_time(&self) -> Timestamp {
-        Timestamp::from_millis_lossy(self.last_modified_time)
-    }
-
     fn scalar(&self, path: &str) -> Scalar<'_> {
         match path {
             "uri" => Scalar::text(self.uri.as_deref()),
             "name" => Scalar::text(self.name.as_deref()),
             "type" => Scalar::Text(&self.store_type),
-            "ownerId" => Scalar::Text(self.owner_id()),
             "spaceId" => Scalar::text(self.space_id.as_deref()),
-            "version" => Scalar::unsigned(self.version),
-            "createdBy" => Scalar::Text(&self.created_by),
             "description" => Scalar::text(self.description.as_deref()),
             "technicalName" => Scalar::Text(&self.technical_name),
-            "lastModifiedBy" => Scalar::Text(self.last_modified_by.as_deref().unwrap_or(&self.created_by)),
-            "lastModifiedTime" => Scalar::Integer(self.last_modified_time),
             "technicalDescription" => Scalar::text(self.technical_description.as_deref()),
-            _ => Scalar::Missing,
+            _ => self.stamps.scalar(path),
         }
     }
 }
@@ -206,14 +187,8 @@ impl Stored for DataStore {
             meta,
             lineage: _,
             fields,
+            schema_row: _,
         } = state;
-        let Meta {
-            version,
-            owner_id,
-            created_by,
-            last_modified_by,
-            last_modified_time,
-        } = meta;
         let NewDataStore {
             uri,
             name,
@@ -227,11 +202,7 @@ impl Stored for DataStore {
             technical_description,
         } = fields;
         codec::encode(&StoreHead {
-            version: *version,
-            last_modified_time: last_modified_time.millis(),
-            created_by: created_by.into(),
-            owner_id: unless_same(owner_id, created_by),
-            last_modified_by: unless_same(last_modified_by, created_by),
+            stamps: Stamps::of(meta),
             technical_name: technical_name.into(),
             store_type: store_type.into(),
             name: name.as_deref().map(Cow::Borrowed),
@@ -246,11 +217,7 @@ impl Stored for DataStore {
 
     fn state(head: StoreHead<'_>) -> Result<State<Self>, String> {
         let StoreHead {
-            version,
-            last_modified_time,
-            created_by,
-            owner_id,
-            last_modified_by,
+            stamps,
             technical_name,
             store_type,
             name,
@@ -261,15 +228,6 @@ impl Stored for DataStore {
             tags,
             properties,
         } = head;
-        let meta = Meta {
-            version,
-            owner_id: owner_id.unwrap_or_else(|| created_by.clone()).into_owned(),
-            last_modified_by: last_modified_by
-                .unwrap_or_else(|| created_by.clone())
-                .into_owned(),
-            created_by: created_by.into_owned(),
-            last_modified_time: Timestamp::from_millis_lossy(last_modified_time),
-        };
         let fields = NewDataStore {
             uri: uri.map(Cow::into_owned),
             name: name.map(Cow::into_owned),
@@ -283,9 +241,10 @@ impl Stored for DataStore {
             technical_description: technical_description.map(Cow::into_owned),
         };
         Ok(State {
-            meta,
+            meta: stamps.into_meta(),
             lineage: Lineage::default(),
             fields,
+            schema_row: false,
         })
     }
 
@@ -294,6 +253,7 @@ impl Stored for DataStore {
             meta,
             lineage: _,
             fields,
+            schema_row: _,
         } = state;
         let Meta {
             version,

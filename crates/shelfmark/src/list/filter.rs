@@ -114,11 +114,13 @@ impl Filter {
             .as_deref()
             .is_none_or(|type_name| head.type_name() == Some(type_name))
             && tag.as_deref().is_none_or(|tag| head.has_tag(tag))
-            && owner_id.as_deref().is_none_or(|owner| head.owner_id() == owner)
+            && owner_id
+                .as_deref()
+                .is_none_or(|owner| head.stamps().owner_id() == owner)
             && space_id
                 .as_deref()
                 .is_none_or(|space| head.space_id() == Some(space))
-            && modified_since.is_none_or(|since| head.last_modified_time() >= since)
+            && modified_since.is_none_or(|since| head.stamps().last_modified_time() >= since)
     }
 
     /// Bytes that two filters share only if they are the same.

@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 use uuid::Uuid;
 
 use crate::Entity;
-use crate::backend::{Direction, Keyspace};
+use crate::backend::Direction;
 use crate::engine::TenantView;
-use crate::engine::view::{InheritedCache, add_schemas, decode_head, state_of};
+use crate::engine::view::{InheritedCache, decode_head, state_of};
 use crate::entity::{Head as _, Inherited, Lineage, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::created_time;
@@ -41,23 +41,18 @@ pub(super) fn select<E: Entity>(
     filter: &Filter,
     window: &Window<'_>,
 ) -> Result<(Vec<Candidate>, u64)> {
-    let held = usize::try_from(window.skip)
+    // The one that only shows whether there is a next page does not count.
+    let wanted = usize::try_from(window.skip)
         .unwrap_or(usize::MAX)
         .saturating_add(window.take);
-    if held > MAX_HELD {
-        return Err(Error::new(
-            ErrorKind::OffsetTooDeep,
-            format!(
-                "the page lies behind {} entities and may show {}, and a sort without an index holds at most {MAX_HELD}: follow cursors \
-                 instead of page numbers, in smaller pages, or sort by name, technicalName, lastModifiedTime or createdTime alone",
-                window.skip,
-                window.take.saturating_sub(1),
-            ),
-        ));
+    let held = wanted.min(MAX_HELD + 1);
+    if window.skip >= MAX_HELD as u64 {
+        return Err(too_deep(window));
     }
     let mut best = Best {
         heap: BinaryHeap::new(),
         held,
+        refused: false,
         backwards: window.backwards,
     };
     let mut matching = 0;
@@ -92,14 +87,31 @@ pub(super) fn select<E: Entity>(
         Ok(ControlFlow::Continue(()))
     })?;
     flush(&mut pending)?;
+    if best.refused && held < wanted {
+        return Err(too_deep(window));
+    }
     let skip = usize::try_from(window.skip).unwrap_or(usize::MAX);
     Ok((best.into_sorted().into_iter().skip(skip).collect(), matching))
+}
+
+fn too_deep(window: &Window<'_>) -> Error {
+    Error::new(
+        ErrorKind::OffsetTooDeep,
+        format!(
+            "the page begins at {} and asks for {}, and a sort without an index holds at most {MAX_HELD} keys: follow cursors instead of page \
+             numbers, or sort by name, technicalName, lastModifiedTime or createdTime alone",
+            window.skip,
+            window.take.saturating_sub(1),
+        ),
+    )
 }
 
 /// The best keys seen so far, the worst of them on top of the heap.
 struct Best {
     heap: BinaryHeap<Ranked>,
     held: usize,
+    /// Whether there were more than are held.
+    refused: bool,
     backwards: bool,
 }
 
@@ -136,10 +148,13 @@ impl Best {
         };
         if self.heap.len() < self.held {
             self.heap.push(ranked);
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && ranked < *worst
-        {
-            *worst = ranked;
+        } else {
+            self.refused = true;
+            if let Some(mut worst) = self.heap.peek_mut()
+                && ranked < *worst
+            {
+                *worst = ranked;
+            }
         }
     }
 
@@ -239,14 +254,7 @@ impl Keyer<'_> {
             }
             Ok(())
         })?;
-        self.view.rows(
-            Keyspace::SetSchema,
-            &ids,
-            &mut |at, key, value| match &mut states[at] {
-                Some(state) => add_schemas::<E>(state, key, value),
-                None => Ok(()),
-            },
-        )?;
+        self.view.add_schema_rows(&ids, &mut states)?;
         for ((id, state), body) in ids.into_iter().zip(states).zip(bodies) {
             let (Some(state), Some(tenant)) = (state, self.view.number) else {
                 continue;

@@ -27,8 +27,8 @@ use super::{
     Backend, BackendStats, CommitOptions, Durability, Health, Limits, Maintenance, MaintenanceReport,
     Snapshot, WriteBatch,
 };
+use crate::backend::{Concurrency, Integrity};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{Concurrency, Integrity};
 
 /// redb's bound on a value, 3 GiB; with the bound on keys it stays below redb's on a pair.
 const MAX_VALUE: u64 = 3 << 30;

@@ -12,8 +12,8 @@ use ::redb::{Builder, ConcurrencyMode, DatabaseError, ReadableDatabase, StorageB
 use super::RedbOptions;
 use super::failure::{Latch, from_io, from_redb, guard};
 use super::snapshot::View;
+use crate::backend::{Concurrency, Integrity};
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{Concurrency, Integrity};
 
 /// Where the bytes are.
 #[derive(Debug)]

@@ -1,0 +1,137 @@
+//! Documents say what is so: paths they name exist, code they show compiles elsewhere, tables match the code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use shelfmark::backend::Keyspace;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("a workspace")
+        .to_owned()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// README, CHANGELOG and everything under docs.
+fn documents() -> Vec<PathBuf> {
+    let mut found = vec!["README.md".into(), "CHANGELOG.md".into()];
+    let mut folders = vec![root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path.strip_prefix(root()).expect("below the root").to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The pieces of `text` between `open` and `close` on one line.
+fn between<'a>(text: &'a str, open: &str, close: &str) -> Vec<&'a str> {
+    let mut pieces = Vec::new();
+    for line in text.lines() {
+        let mut rest = line;
+        while let Some((_, after)) = rest.split_once(open) {
+            let Some((piece, after)) = after.split_once(close) else {
+                break;
+            };
+            pieces.push(piece);
+            rest = after;
+        }
+    }
+    pieces
+}
+
+fn names_a_file(text: &str) -> bool {
+    let plain = text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "./_-".contains(c));
+    let known = [".rs", ".md", ".toml", ".in", ".json"]
+        .iter()
+        .any(|ending| text.ends_with(ending));
+    plain && (known || text.contains('/')) && !text.starts_with('/')
+}
+
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let mut checked = 0;
+    for document in documents() {
+        let text = read(&document);
+        let folder = root().join(&document).parent().expect("a folder").to_owned();
+        // Source files are named from the engine's own folder.
+        let places = [root(), root().join("crates/shelfmark/src"), folder.clone()];
+        for path in between(&text, "`", "`")
+            .into_iter()
+            .filter(|text| names_a_file(text))
+        {
+            // Descriptors that a user brings.
+            if path == "datapackage.json" {
+                continue;
+            }
+            assert!(
+                places.iter().any(|place| place.join(path).exists()),
+                "{} names {path}",
+                document.display()
+            );
+            checked += 1;
+        }
+        for link in between(&text, "](", ")")
+            .into_iter()
+            .filter(|link| !link.contains("://"))
+        {
+            assert!(
+                folder.join(link).exists(),
+                "{} links to {link}",
+                document.display()
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "only {checked} paths were found");
+}
+
+#[test]
+fn the_code_in_the_readme_is_the_code_that_compiles() {
+    let compiled = read("crates/shelfmark/src/lib.rs");
+    let compiled: Vec<&str> = compiled
+        .lines()
+        .filter_map(|line| line.strip_prefix("//!"))
+        .map(str::trim)
+        .collect();
+    let readme = read("README.md");
+    let (_, code) = readme.split_once("```rust\n").expect("a block of code");
+    let (code, _) = code.split_once("```").expect("its end");
+    let shown: Vec<&str> = code
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    assert!((10..=20).contains(&shown.len()), "{} lines", shown.len());
+    for line in shown {
+        // What differs: a test opens nothing on disk.
+        let known = compiled.contains(&line) || line.starts_with("let catalog = Catalog::open_or_create");
+        assert!(known, "not in lib.rs: {line}");
+    }
+}
+
+#[test]
+fn the_keyspace_table_is_the_one_in_the_code() {
+    let design = read("docs/design.md");
+    let (_, section) = design.split_once("## Keyspaces").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("its end");
+    let listed: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name)
+        .collect();
+    let coded: Vec<&str> = Keyspace::ALL.iter().map(|space| space.name()).collect();
+    assert_eq!(listed, coded);
+}
