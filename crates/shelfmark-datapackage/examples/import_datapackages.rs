@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use shelfmark::{
     AllStores, AssetSelection, Catalog, DataAsset, DataSet, DataStore, Expectation, Filter, Page, Patch,
-    Projection, Query, Read, Session, SetSelection, Write,
+    Projection, Query, Read, Session, SetSelection, StoreId, Write,
 };
 use shelfmark_datapackage::Importer;
 
@@ -83,14 +83,10 @@ fn lists(session: &Session) -> Outcome {
         None => println!("and that is the last page."),
     }
 
-    let projection = Projection::of([
-        "name",
-        "dataAssetInfo.dataStoreInfo.name",
-        "schema.dataFields.name",
-    ]);
-    println!("\nThe same, with three fields projected:");
+    let projection = Projection::of(["name", "dataAssetInfo.dataStoreInfo.name"]);
+    println!("\nThe same, with two fields projected:");
     for set in session.list_projected(&query.limit(2), &projection)?.items {
-        println!("  {}", shorter(&serde_json::to_string(&set)?, 240));
+        println!("  {}", shorter(&serde_json::to_string(&set)?, 400));
     }
 
     if let Some(set) = first.items.first() {
@@ -157,11 +153,10 @@ fn patch_and_conflict(session: &Session) -> Outcome {
 
 fn deletions(session: &Session) -> Outcome {
     println!("\n== Deletions");
-    let Some(asset) = first_asset(session)? else {
+    let Some((store, name)) = fullest_store(session)? else {
         return Ok(());
     };
-    let store = asset.data_store_info.id;
-    println!("\nDeleting its data store while it holds data assets:");
+    println!("\nDeleting the data store {name} while it holds data assets:");
     match session.delete(store, Expectation::Any) {
         Err(error) if !error.not_empty().is_empty() => {
             println!("  {}: {error}", error.kind());
@@ -204,7 +199,7 @@ fn care(catalog: &Catalog) -> Outcome {
     }
     let stats = catalog.stats()?;
     println!(
-        "There are {} tenant, {} data stores, {} data assets and {} data sets, written in {} commits.",
+        "Tenants: {}, data stores: {}, data assets: {}, data sets: {}, commits: {}.",
         stats.tenants, stats.stores, stats.assets, stats.sets, stats.backend.commits
     );
     if let (Some(size), Some(stored)) = (stats.backend.size_bytes, stats.backend.stored_bytes) {
@@ -220,6 +215,19 @@ fn care(catalog: &Catalog) -> Outcome {
 fn first_asset(session: &Session) -> shelfmark::Result<Option<DataAsset>> {
     let page = session.list(&Query::<DataAsset>::new().limit(1))?;
     Ok(page.items.into_iter().next())
+}
+
+/// The data store with the most data assets.
+fn fullest_store(session: &Session) -> shelfmark::Result<Option<(StoreId, String)>> {
+    let mut fullest = None;
+    for store in session.stream(&Query::<DataStore>::new())? {
+        let store = store?;
+        let assets = session.count::<DataAsset>(store.id)?;
+        if fullest.as_ref().is_none_or(|(most, _, _)| assets > *most) {
+            fullest = Some((assets, store.id, short(store.name.as_deref())));
+        }
+    }
+    Ok(fullest.map(|(_, store, name)| (store, name)))
 }
 
 fn left(session: &Session) -> shelfmark::Result<String> {

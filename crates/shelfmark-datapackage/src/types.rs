@@ -22,8 +22,8 @@ const TYPES: [(&str, FieldType); 16] = [
     ("yearmonth", FieldType::String),
 ];
 
-const BINARY: (&str, FieldType) = ("string with format binary", FieldType::Binary);
-const UNKNOWN: (&str, FieldType) = ("a type of another name", FieldType::Custom);
+const BINARY: (&str, FieldType) = ("string (binary)", FieldType::Binary);
+const UNKNOWN: (&str, FieldType) = ("(another)", FieldType::Custom);
 
 /// The name that the type is counted under, and what it becomes. A field without a type has the type `any`.
 pub(crate) fn mapped(name: Option<&str>, format: Option<&str>) -> (&'static str, FieldType) {

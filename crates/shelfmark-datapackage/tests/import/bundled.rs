@@ -32,7 +32,7 @@ fn they_import_with_exact_counts() {
        1  fields named as another of their schema, kept
        1  schemas given by reference, kept as references
        0  primary key parts that name no field
-       1  fields of type a type of another name, now CUSTOM
+       1  fields of type (another), now CUSTOM
        2  fields of type any, now CUSTOM
        1  fields of type array, now CUSTOM
        2  fields of type boolean, now BOOLEAN
@@ -46,7 +46,7 @@ fn they_import_with_exact_counts() {
        3  fields of type number, now DOUBLE
        1  fields of type object, now CUSTOM
       10  fields of type string, now STRING
-       1  fields of type string with format binary, now BINARY
+       1  fields of type string (binary), now BINARY
        2  fields of type time, now TIME
        3  fields of type year, now INTEGER
        1  fields of type yearmonth, now STRING

@@ -378,3 +378,15 @@ fn a_tree_is_walked_without_following_links() {
     assert_eq!(names, ["b", "z", "b"]);
     assert_eq!(session.list(&Query::<DataStore>::new()).unwrap().total, Some(1));
 }
+
+#[test]
+fn a_chunk_ends_after_16_mebibytes_too() {
+    let (_catalog, session) = catalog();
+    let package = json!({"name": "p", "x": "x".repeat(1_000_000), "resources": []}).to_string() + "\n";
+    let text = package.repeat(40);
+    let report = Importer::new(&session)
+        .chunk(10_000)
+        .import_reader(text.as_bytes())
+        .unwrap();
+    assert_eq!((report.packages, report.chunks), (40, 3));
+}
