@@ -11,6 +11,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use shelfmark::{
@@ -24,7 +25,17 @@ type Outcome = Result<(), Box<dyn Error>>;
 const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data");
 const USAGE: &str = "usage: import_datapackages [--file CATALOG] [PATH]";
 
-fn main() -> Outcome {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Outcome {
     let (mut file, mut input) = (None, None);
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
