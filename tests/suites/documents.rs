@@ -135,3 +135,37 @@ fn the_keyspace_table_is_the_one_in_the_code() {
     let coded: Vec<&str> = Keyspace::ALL.iter().map(|space| space.name()).collect();
     assert_eq!(listed, coded);
 }
+
+/// Every Rust file below `folder`.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn no_type_of_redb_can_be_public() {
+    let engine = root().join("crates/shelfmark/src");
+    let own = engine.join("backend/redb");
+    assert!(read("crates/shelfmark/src/backend/mod.rs").contains("pub(crate) mod redb;"));
+    let mut inside = 0;
+    for source in sources(&engine) {
+        let text = fs::read_to_string(&source).expect("a source");
+        // `redb::RedbBackend` is the folder's own; the crate is written `::redb`.
+        let names = text.contains("::redb::") && text.replace("backend::redb::", "").contains("::redb::");
+        inside += usize::from(names);
+        assert!(
+            !names || source.starts_with(&own),
+            "{} names the crate",
+            source.display()
+        );
+    }
+    assert!(inside > 0, "nothing was found, not even inside");
+}

@@ -130,3 +130,11 @@ impl Read for TenantSnapshot {
         }
     }
 }
+
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<CatalogSnapshot>();
+    shared::<TenantSnapshot>();
+    shared::<crate::Catalog>();
+    shared::<crate::Session>();
+};
