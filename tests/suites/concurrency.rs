@@ -49,7 +49,7 @@ type Change = fn(&Session, StoreId, u64, usize) -> Result<DataStore>;
 fn of_all_that_expect_one_version_exactly_one_wins() {
     let update: Change = |session, id, version, thread| {
         session.update(id, version, |store| {
-            store.name = Some(format!("{version} {thread}"))
+            store.name = Some(format!("{version} {thread}"));
         })
     };
     let replace: Change = |session, id, version, thread| {
@@ -259,7 +259,7 @@ fn a_snapshot_shows_one_state_however_much_is_written() {
                 .map(|_| {
                     scope.spawn(|| {
                         while !done.load(Ordering::Relaxed) {
-                            read_one_state(&session, one, two, asset)
+                            read_one_state(&session, one, two, asset);
                         }
                     })
                 })
@@ -419,7 +419,7 @@ fn a_panic_in_a_closure_goes_on_and_leaves_no_trace() {
             );
             assert!(session.exists(family.set).unwrap());
             let renamed = session.update(family.store, way as u64, |store| {
-                store.name = Some(format!("after {way}"))
+                store.name = Some(format!("after {way}"));
             });
             assert_eq!(renamed.unwrap().version, way as u64 + 1, "{name}");
         }

@@ -1,6 +1,7 @@
 //! What the suites share: backends to run on, small entities, dumps, child processes.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
@@ -204,7 +205,8 @@ impl Watchdog {
         std::thread::spawn(move || {
             let outcome = watched.recv_timeout(Duration::from_secs(60));
             if outcome == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("{what} has been stuck for 60 s");
+                // Past the capture of a test's output, which an abort would lose.
+                let _ = writeln!(std::io::stderr(), "{what} has been stuck for 60 s");
                 std::process::abort();
             }
         });
