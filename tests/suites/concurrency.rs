@@ -5,8 +5,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use shelfmark::{
-    Catalog, DataSet, DataStore, Error, ErrorKind, Expectation, NewDataStore, Patch, Query, Read, Result,
-    Session, SetSelection, StoreId, Write,
+    Catalog, DataSet, DataStore, ErrorKind, Expectation, NewDataStore, Patch, Query, Read, Result, Session,
+    SetSelection, StoreId, Write,
 };
 
 use crate::support::{
@@ -339,7 +339,7 @@ fn a_write_from_inside_a_write_is_refused_and_leaves_the_session_working() {
             assert_reentrant(session.update(family.store, Expectation::Any, |_| {}));
             assert_reentrant(session.delete(family.set, Expectation::Any));
             assert_reentrant(session.delete_selected::<DataSet>(family.asset));
-            assert_reentrant(session.transact(|_| Ok::<_, Error>(())));
+            assert_reentrant(session.transact(|_| Ok(())));
             assert_reentrant(catalog.drop_tenant("acme"));
             assert_reentrant(catalog.repair());
             // Reading is no write.
@@ -446,10 +446,37 @@ fn an_error_of_a_transaction_drops_everything_and_one_inside_only_its_own() {
                 assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
                 let refused = tx.delete_all([(family.store, Expectation::Any), (kept.id, Expectation::Any)]);
                 assert_eq!(refused.unwrap_err().kind(), ErrorKind::NotEmpty);
-                Ok::<_, Error>(kept)
+                Ok(kept)
             })
             .unwrap();
         assert_eq!(session.get(kept.id).unwrap(), Some(kept), "{name}");
         assert_eq!(session.count::<shelfmark::DataAsset>(family.store).unwrap(), 1);
     });
+}
+
+#[test]
+fn an_update_closure_in_a_transaction_may_not_write_either() {
+    let session = Catalog::in_memory().unwrap().session("acme", "ann").unwrap();
+    let store = session
+        .create(NewDataStore::new("warehouse", "postgres"))
+        .unwrap();
+    let version = session
+        .transact(|tx| {
+            let mut inner = Vec::new();
+            let updated = tx.update(store.id, Expectation::Any, |new| {
+                new.name = Some("outer".into());
+                inner.push(tx.update(store.id, Expectation::Any, |new| new.name = Some("inner".into())));
+                inner.push(tx.replace(store.id, Expectation::Any, NewDataStore::new("w", "x")));
+            })?;
+            for refused in inner {
+                assert_eq!(refused.unwrap_err().kind(), ErrorKind::ReentrantWrite);
+            }
+            assert_eq!(updated.name.as_deref(), Some("outer"));
+            // Afterwards the transaction writes again.
+            Ok(tx
+                .replace(store.id, updated.version, NewDataStore::new("w", "x"))?
+                .version)
+        })
+        .unwrap();
+    assert_eq!(version, 2);
 }

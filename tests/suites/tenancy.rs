@@ -302,7 +302,7 @@ fn nothing_of_another_tenant_is_read_changed_or_detected() {
                 .transact(|tx| {
                     assert_same(&reads(tx, other.family, &other.cursors, SECRET), &never);
                     assert_same(&writes(tx, other.family), &writes(tx, nowhere()));
-                    Ok::<_, shelfmark::Error>(())
+                    Ok(())
                 })
                 .unwrap();
             assert_same(&writes(&session, other.family), &writes(&session, nowhere()));

@@ -220,20 +220,20 @@ impl<'i, 's> Run<'i, 's> {
         }
         let mut chunk = std::mem::take(&mut self.chunk);
         self.chunk_bytes = 0;
-        let stores =
-            self.importer
-                .session
-                .transact(|tx| create(tx, &chunk))
-                .map_err(|refusal| match refusal {
-                    Refusal::Catalog(None, error) => ImportError::from_catalog(error),
-                    Refusal::Catalog(Some(index), error) => {
-                        ImportError::from_catalog(error).at(chunk.swap_remove(index).0)
-                    }
-                    Refusal::Rules(index, violations) => {
-                        ImportError::violations_of(ImportErrorKind::Refused, violations)
-                            .at(chunk.swap_remove(index).0)
-                    }
-                })?;
+        let stores = self
+            .importer
+            .session
+            .try_transact(|tx| create(tx, &chunk))
+            .map_err(|refusal| match refusal {
+                Refusal::Catalog(None, error) => ImportError::from_catalog(error),
+                Refusal::Catalog(Some(index), error) => {
+                    ImportError::from_catalog(error).at(chunk.swap_remove(index).0)
+                }
+                Refusal::Rules(index, violations) => {
+                    ImportError::violations_of(ImportErrorKind::Refused, violations)
+                        .at(chunk.swap_remove(index).0)
+                }
+            })?;
         self.stored.chunks += 1;
         self.stored.add(&stores);
         for (_, package) in &chunk {

@@ -59,7 +59,7 @@ error_kinds! {
     FileMissing => "FILE_MISSING",
     /// A file exists already where a new one was to be made. Open it, or choose another path.
     FileExists => "FILE_EXISTS",
-    /// The file is not a shelfmark catalog. Correct the path; nothing was changed.
+    /// The file is not a shelfmark catalog. Correct the path; nothing of what it holds was changed.
     NotACatalog => "NOT_A_CATALOG",
     /// Another process, or another handle in this one, has the file open. Close it there first.
     InUse => "IN_USE",

@@ -126,21 +126,18 @@ pub(crate) fn migrate(
     let snapshot = backend.snapshot()?;
     let format = format_of(&*snapshot)?;
     let unicode = required(&*snapshot, keys::META_UNICODE)?;
-    if format > target {
-        return Err(Error::new(
-            ErrorKind::FormatTooNew,
-            format!(
-                "the catalog has format {format}, and this version knows formats up to {target}: upgrade"
-            ),
-        ));
-    }
+    refuse_newer(format, target)?;
     let old_keys = unicode != unicode_version().as_bytes();
     if format == target && !old_keys {
         return Ok(());
     }
     if !backend.limits().writable {
-        let message =
-            format!("the catalog has format {format}, this version writes {target}: open it writable once");
+        let message = format!(
+            "the catalog has format {format} and keys of Unicode {}, this version writes format {target} and Unicode {}: open it writable \
+             once",
+            String::from_utf8_lossy(&unicode),
+            unicode_version(),
+        );
         return Err(Error::new(ErrorKind::FormatTooOld, message));
     }
     if let Some(path) = &options.backup_before_migration {
@@ -156,6 +153,8 @@ pub(crate) fn migrate(
     commit(backend, options, &mut |snapshot| {
         let mut batch = WriteBatch::new();
         let from = format_of(snapshot)?;
+        // Another process may have been faster, with a newer version.
+        refuse_newer(from, target)?;
         for step in from..target {
             let migration = migrations
                 .iter()
@@ -186,6 +185,15 @@ pub(crate) fn migrate(
         put(&mut batch, keys::META_UNICODE, unicode_version().as_bytes());
         Ok(batch)
     })
+}
+
+fn refuse_newer(format: u32, known: u32) -> Result<()> {
+    if format <= known {
+        return Ok(());
+    }
+    let message =
+        format!("the catalog has format {format}, and this version knows formats up to {known}: upgrade");
+    Err(Error::new(ErrorKind::FormatTooNew, message))
 }
 
 fn unicode_version() -> String {

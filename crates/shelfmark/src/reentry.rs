@@ -18,11 +18,7 @@ pub(crate) struct Entered {
 /// Marks this thread as writing.
 pub(crate) fn enter_write() -> Result<Entered> {
     if WRITING.replace(true) {
-        return Err(Error::new(
-            ErrorKind::ReentrantWrite,
-            "a write was entered from inside a transaction or an update closure on the same thread: use the transaction's own handle, or do \
-             it afterwards",
-        ));
+        return Err(refused());
     }
     Ok(Entered {
         _not_send: PhantomData,
@@ -33,4 +29,13 @@ impl Drop for Entered {
     fn drop(&mut self) {
         WRITING.set(false);
     }
+}
+
+/// What a write entered from inside another one gets.
+pub(crate) fn refused() -> Error {
+    Error::new(
+        ErrorKind::ReentrantWrite,
+        "a write was entered from inside a transaction or an update closure on the same thread: use the transaction's own handle, or do it \
+         afterwards",
+    )
 }

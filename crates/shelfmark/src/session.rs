@@ -106,7 +106,7 @@ impl Session {
     /// let (store, asset) = session.transact(|tx| {
     ///     let store = tx.create(NewDataStore::new("warehouse", "postgres"))?;
     ///     let asset = tx.create(NewDataAsset::new(store.id, "orders", "qix-df"))?;
-    ///     shelfmark::Result::Ok((store, asset))
+    ///     Ok((store, asset))
     /// })?;
     /// assert_eq!(asset.data_store_info.id, store.id);
     /// # Ok(())
@@ -116,7 +116,16 @@ impl Session {
     /// # Errors
     ///
     /// The closure's own; those of any write.
-    pub fn transact<T, X: From<Error>>(
+    pub fn transact<T>(&self, work: impl FnMut(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.try_transact(work)
+    }
+
+    /// As [`Session::transact`], for a closure with an error type of its own.
+    ///
+    /// # Errors
+    ///
+    /// The closure's own; those of any write.
+    pub fn try_transact<T, X: From<Error>>(
         &self,
         mut work: impl FnMut(&Transaction<'_>) -> std::result::Result<T, X>,
     ) -> std::result::Result<T, X> {

@@ -1,11 +1,12 @@
 //! An interactive transaction.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::backend::{Overlay, Snapshot, WriteBatch};
 use crate::engine::{Stage, TenantView, tenants};
 use crate::error::Result;
 use crate::read::{Context, Read};
+use crate::reentry;
 use crate::session::Session;
 use crate::write::Write;
 
@@ -15,6 +16,8 @@ pub struct Transaction<'a> {
     session: &'a Session,
     base: &'a dyn Snapshot,
     staged: RefCell<WriteBatch>,
+    /// Whether an update closure runs, which may not write.
+    updating: Cell<bool>,
 }
 
 impl<'a> Transaction<'a> {
@@ -23,6 +26,7 @@ impl<'a> Transaction<'a> {
             session,
             base,
             staged: RefCell::new(WriteBatch::new()),
+            updating: Cell::new(false),
         }
     }
 
@@ -58,6 +62,9 @@ impl Write for Transaction<'_> {
         &self,
         mut operation: impl FnMut(&mut Stage<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        if self.updating.get() {
+            return Err(reentry::refused());
+        }
         let (value, batch) = {
             let staged = self.staged.borrow();
             let overlay = Overlay {
@@ -77,8 +84,21 @@ impl Write for Transaction<'_> {
         Ok(value)
     }
 
-    /// The thread is inside of a write already.
+    /// The thread is inside of a write already; what is left to refuse is this transaction's own.
     fn outside_of_writes<R>(&self, work: impl FnOnce() -> R) -> Result<R> {
+        if self.updating.replace(true) {
+            return Err(reentry::refused());
+        }
+        let _end = UpdateEnd(&self.updating);
         Ok(work())
+    }
+}
+
+/// Ends an update closure, by a panic too.
+struct UpdateEnd<'a>(&'a Cell<bool>);
+
+impl Drop for UpdateEnd<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }

@@ -24,6 +24,10 @@ pub(crate) fn read_new<E: Entity>(value: Value, violations: &mut Vec<Violation>)
             reader.refuse(made, "is made by the catalog: leave it out, or null");
         }
     }
+    // The actor becomes the owner, whatever is given.
+    reader
+        .object
+        .retain(|name, value| name != "ownerId" || value.is_string());
     E::read(&mut reader)
 }
 
