@@ -305,6 +305,11 @@ fn nothing_of_another_tenant_is_read_changed_or_detected() {
                     Ok(())
                 })
                 .unwrap();
+            let tried: Result<()> = session.try_transact(|tx| {
+                assert_same(&writes(tx, other.family), &writes(tx, nowhere()));
+                Ok(())
+            });
+            tried.unwrap();
             assert_same(&writes(&session, other.family), &writes(&session, nowhere()));
             assert!(dump(&*bed.backend) == before, "{}: {tenant} wrote", bed.name);
         }
@@ -376,6 +381,7 @@ fn every_public_call_is_tried() {
                 "snapshot",
                 "stream",
                 "transact",
+                "try_transact",
                 "create_batched",
             ],
         ),
