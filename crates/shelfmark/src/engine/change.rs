@@ -27,7 +27,8 @@ pub(crate) fn change<E: Entity>(
     E::date_schemas(&mut fields, Some(&old.fields), stage.now());
     let owner_id = E::named_owner(&fields).unwrap_or(&old.meta.owner_id).to_owned();
     let fields = canonical::<E>(fields, &old);
-    let changed = fields != old.fields || owner_id != old.meta.owner_id;
+    let changed =
+        owner_id != old.meta.owner_id || fields != old.fields || !reads_back_alike::<E>(&fields, &old)?;
     let new = if changed {
         commit_change(stage, id.uuid(), old, fields, owner_id)?
     } else {
@@ -69,6 +70,20 @@ fn check_fields<E: Entity>(fields: &E::New, old: &State<E>) -> Result<()> {
 /// `fields` as a stored record gives them back: the parent named, the owner kept apart.
 fn canonical<E: Entity>(fields: E::New, old: &State<E>) -> E::New {
     E::with_parent_and_owner(fields, old.lineage, None)
+}
+
+/// Whether fields that equal the old ones are stored as the same bytes too: members of free JSON in another order are equal, but their order is kept.
+fn reads_back_alike<E: Entity>(fields: &E::New, old: &State<E>) -> Result<bool> {
+    let new = State::<E> {
+        meta: old.meta.clone(),
+        lineage: old.lineage,
+        fields: fields.clone(),
+    };
+    if encode_head(&new)? != encode_head(old)? {
+        return Ok(false);
+    }
+    let schemas = |fields| E::encode_schemas(fields).map_err(encoding_failed);
+    Ok(schemas(fields)? == schemas(&old.fields)?)
 }
 
 fn commit_change<E: Entity>(
@@ -141,4 +156,32 @@ pub(crate) fn fields_for_update<E: Entity>(state: State<E>) -> (E::New, u64) {
         E::with_parent_and_owner(fields, lineage, Some(meta.owner_id)),
         meta.version,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Catalog, Expectation, JsonObject, NewDataStore, Read as _, Write as _};
+
+    #[test]
+    fn another_order_of_free_members_is_a_change() {
+        let session = Catalog::in_memory().unwrap().session("acme", "ann").unwrap();
+        let free = |text: &str| Some(serde_json::from_str::<JsonObject>(text).unwrap());
+        let new = NewDataStore {
+            properties: free(r#"{"team":"core","rank":1}"#),
+            ..NewDataStore::new("warehouse", "postgres")
+        };
+        let store = session.create(new.clone()).unwrap();
+        let turned = NewDataStore {
+            properties: free(r#"{"rank":1,"team":"core"}"#),
+            ..new
+        };
+        let replaced = session
+            .replace(store.id, Expectation::Any, turned.clone())
+            .unwrap();
+        assert_eq!(replaced.version, 1);
+        let read = session.get(store.id).unwrap().unwrap();
+        assert!(read.properties.unwrap().keys().eq(["rank", "team"]));
+        let again = session.replace(store.id, Expectation::Any, turned).unwrap();
+        assert_eq!(again.version, 1);
+    }
 }
