@@ -3,7 +3,7 @@
 
 use crate::backend::KeyRange;
 use crate::ids::EntityKind;
-use crate::sortkey::TextKey;
+use crate::sortkey::{MISSING, TextKey};
 use crate::time::Timestamp;
 use uuid::Uuid;
 
@@ -280,9 +280,14 @@ pub(crate) mod bounds {
         KeyRange::prefix(&keys::parent(parent))
     }
 
-    /// The children of one parent whose folded text begins with `prefix`.
+    /// The children of one parent whose folded text begins with `prefix`. One without a text does not, even where the prefix is empty.
     pub(crate) fn children_by_text_prefix(parent: Parent, prefix: &[u8]) -> KeyRange {
         let mut key = keys::parent(parent);
+        if prefix.is_empty() {
+            let mut end = key.clone();
+            end.push(MISSING);
+            return KeyRange::new(key, Some(end));
+        }
         key.extend_from_slice(prefix);
         KeyRange::prefix(&key)
     }
