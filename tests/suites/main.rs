@@ -1,3 +1,4 @@
 //! Suites that cross crates, in one binary.
 
 mod conformance;
+mod model;
