@@ -1,5 +1,8 @@
-//! What the tests of shelfmark share: backends that keep everything in memory, count what they are asked, or fail when told to,
-//! and [`conformance`], the suite that every backend must pass.
+//! What the tests of shelfmark share: backends that keep everything in memory, count what they are asked, or fail when told to;
+//! [`conformance`], the suite that every backend must pass; and operations with an oracle.
+//!
+//! An [`operation::Operation`] is data. [`strategy`] makes sequences of them, as proptest wants them, from a seed, or from a fuzzer's bytes.
+//! The [`Oracle`] predicts the [`Outcome`] of each, a [`System`] runs it on a catalog, and [`run`](run::run) does both and compares.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -10,12 +13,24 @@
 
 pub mod conformance;
 mod counting;
+mod environment;
+mod execute;
 mod faulty;
 mod memory;
+pub mod operation;
+mod oracle;
+mod outcome;
+pub mod run;
+pub mod strategy;
+mod system;
 
 pub use counting::{CountingBackend, Counts, SpaceCounts};
+pub use environment::TestEnvironment;
 pub use faulty::{Fault, Faults, FaultyBackend, HeldCommits};
 pub use memory::MemoryBackend;
+pub use oracle::Oracle;
+pub use outcome::{Failure, Ids, Outcome};
+pub use system::{Storage, System};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

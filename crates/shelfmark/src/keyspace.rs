@@ -280,7 +280,7 @@ pub(crate) mod bounds {
         KeyRange::prefix(&keys::parent(parent))
     }
 
-    /// The children of one parent whose folded text begins with `prefix`.
+    /// The children of one parent whose folded text begins with `prefix`. One without a text does not, even where the prefix is empty.
     pub(crate) fn children_by_text_prefix(parent: Parent, prefix: &[u8]) -> KeyRange {
         let mut key = keys::parent(parent);
         if prefix.is_empty() {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::Stage;
 use super::create::{check_size, check_unique, encode_head, encoding_failed, parent_pointer};
 use super::view::InheritedCache;
-use crate::entity::{Entity, State, reader, rules, shape};
+use crate::entity::{Entity, Meta, State, reader, rules, shape};
 use crate::error::{Error, Result, Violation};
 use crate::ids::EntityId;
 use crate::keyspace::Parent;
@@ -25,10 +25,26 @@ pub(crate) fn change<E: Entity>(
     check_fields::<E>(&fields, &old)?;
     E::date_schemas(&mut fields, Some(&old.fields), stage.now());
     let owner_id = E::named_owner(&fields).unwrap_or(&old.meta.owner_id).to_owned();
-    let fields = canonical::<E>(fields, &old);
-    let changed = fields != old.fields || owner_id != old.meta.owner_id;
+    // As a stored record gives them back: the parent named, the owner kept apart.
+    let fields = E::with_parent_and_owner(fields, old.lineage, None);
+    let meta = Meta {
+        owner_id,
+        ..old.meta.clone()
+    };
+    let new = State::<E> {
+        meta,
+        lineage: old.lineage,
+        schema_row: E::has_schemas(&fields),
+        fields,
+    };
+    let schemas = Schemas {
+        old: encode_schemas(&old)?,
+        new: encode_schemas(&new)?,
+    };
+    // By what is stored: members of free JSON in another order are equal, but their order is kept.
+    let changed = schemas.old != schemas.new || encode_head(&old)? != encode_head(&new)?;
     let new = if changed {
-        commit_change(stage, id.uuid(), old, fields, owner_id)?
+        stage_change(stage, id.uuid(), &old, new, &schemas)?
     } else {
         old
     };
@@ -36,6 +52,16 @@ pub(crate) fn change<E: Entity>(
         let inherited = view.inherited(new.lineage, &mut InheritedCache::new())?;
         Ok(E::assemble(id.uuid(), view.name, new, inherited))
     })
+}
+
+/// The bodies of an entity's schema row.
+struct Schemas {
+    old: Option<Vec<u8>>,
+    new: Option<Vec<u8>>,
+}
+
+fn encode_schemas<E: Entity>(state: &State<E>) -> Result<Option<Vec<u8>>> {
+    E::encode_schemas(&state.fields).map_err(encoding_failed)
 }
 
 /// The full state of `id`; `NotFound` or `VersionConflict` where it is not as expected.
@@ -65,49 +91,34 @@ fn check_fields<E: Entity>(fields: &E::New, old: &State<E>) -> Result<()> {
     }
 }
 
-/// `fields` as a stored record gives them back: the parent named, the owner kept apart.
-fn canonical<E: Entity>(fields: E::New, old: &State<E>) -> E::New {
-    E::with_parent_and_owner(fields, old.lineage, None)
-}
-
-fn commit_change<E: Entity>(
+/// Stages a change of content: the next version, by the actor, now.
+fn stage_change<E: Entity>(
     stage: &mut Stage<'_>,
     id: Uuid,
-    old: State<E>,
-    fields: E::New,
-    owner_id: String,
+    old: &State<E>,
+    mut new: State<E>,
+    schemas: &Schemas,
 ) -> Result<State<E>> {
     // There is an old state, so there is a tenant.
     let tenant = stage.tenant_for_write()?;
-    let mut meta = old.meta.clone();
-    meta.version += 1;
-    meta.owner_id = owner_id;
-    stage.actor.clone_into(&mut meta.last_modified_by);
-    meta.last_modified_time = stage.now().max(old.meta.last_modified_time);
-    let schema_row = E::has_schemas(&fields);
-    let new = State::<E> {
-        meta,
-        lineage: old.lineage,
-        fields,
-        schema_row,
-    };
+    new.meta.version += 1;
+    stage.actor.clone_into(&mut new.meta.last_modified_by);
+    new.meta.last_modified_time = stage.now().max(old.meta.last_modified_time);
     let parent = Parent {
         tenant,
         id: new.lineage.parent(E::KIND).map(EntityId::uuid),
     };
     check_unique::<E>(stage, parent, id, E::indexed(id, &new).technical_name)?;
     let head = encode_head(&new)?;
-    let old_schemas = E::encode_schemas(&old.fields).map_err(encoding_failed)?;
-    let new_schemas = E::encode_schemas(&new.fields).map_err(encoding_failed)?;
-    check_size(head.len() + new_schemas.as_ref().map_or(0, Vec::len))?;
+    check_size(head.len() + schemas.new.as_ref().map_or(0, Vec::len))?;
     stage.put_head::<E>(tenant, id, &head, new.lineage.store);
-    match new_schemas {
+    match &schemas.new {
         // A row that need not change is not written.
-        same if same == old_schemas => {}
-        Some(body) => stage.put_schemas(tenant, id, &body),
+        same if *same == schemas.old => {}
+        Some(body) => stage.put_schemas(tenant, id, body),
         None => stage.delete_schemas(tenant, id),
     }
-    stage.index(tenant, Some(&E::indexed(id, &old)), &E::indexed(id, &new));
+    stage.index(tenant, Some(&E::indexed(id, old)), &E::indexed(id, &new));
     Ok(new)
 }
 
@@ -145,4 +156,32 @@ pub(crate) fn fields_for_update<E: Entity>(state: State<E>) -> (E::New, u64) {
         E::with_parent_and_owner(fields, lineage, Some(meta.owner_id)),
         meta.version,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Catalog, Expectation, JsonObject, NewDataStore, Read as _, Write as _};
+
+    #[test]
+    fn another_order_of_free_members_is_a_change() {
+        let session = Catalog::in_memory().unwrap().session("acme", "ann").unwrap();
+        let free = |text: &str| Some(serde_json::from_str::<JsonObject>(text).unwrap());
+        let new = NewDataStore {
+            properties: free(r#"{"team":"core","rank":1}"#),
+            ..NewDataStore::new("warehouse", "postgres")
+        };
+        let store = session.create(new.clone()).unwrap();
+        let turned = NewDataStore {
+            properties: free(r#"{"rank":1,"team":"core"}"#),
+            ..new
+        };
+        let replaced = session
+            .replace(store.id, Expectation::Any, turned.clone())
+            .unwrap();
+        assert_eq!(replaced.version, 1);
+        let read = session.get(store.id).unwrap().unwrap();
+        assert!(read.properties.unwrap().keys().eq(["rank", "team"]));
+        let again = session.replace(store.id, Expectation::Any, turned).unwrap();
+        assert_eq!(again.version, 1);
+    }
 }

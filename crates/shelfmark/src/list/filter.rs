@@ -146,3 +146,33 @@ fn prefix_may_be_cut(filter: &Filter) -> bool {
         .as_deref()
         .is_some_and(|prefix| fold(prefix).len() > crate::sortkey::FOLDED_BYTES)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Catalog, DataStore, NewDataStore, Query, Read as _, Write as _};
+
+    #[test]
+    fn an_empty_name_prefix_lets_every_name_through_and_nothing_without_one() {
+        let session = Catalog::in_memory().unwrap().session("acme", "ann").unwrap();
+        session.create(NewDataStore::new("nameless", "postgres")).unwrap();
+        for name in ["", "\u{10FFFF}"] {
+            let new = NewDataStore {
+                name: Some(name.to_owned()),
+                ..NewDataStore::new("named", "postgres")
+            };
+            session.create(new).unwrap();
+        }
+        for sort in ["", "name", "-technicalName"] {
+            let query = Query::<DataStore>::new()
+                .filter(Filter::new().name_prefix(""))
+                .sort(sort);
+            let page = session.list(&query).unwrap();
+            assert_eq!(page.total, Some(2));
+            assert!(
+                page.items.iter().all(|store| store.technical_name == "named"),
+                "{sort}"
+            );
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Sequences of operations: as a proptest strategy, from a seed, from bytes.
+
+mod inputs;
+mod patches;
+mod queries;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use shelfmark::EntityKind;
+
+pub use self::inputs::draft;
+pub use self::queries::read_op;
+
+use self::queries::{query, selection};
+use crate::operation::{Actor, End, Expect, Operation, Ref, Step, Target, Tenant, WriteOp};
+use crate::run::Setup;
+
+/// A setup and a sequence of at most `most` operations.
+pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
+    // So that most sequences have something to work on; shrinking takes it away again.
+    let start =
+        (tenant(), 1..4_usize, 2..7_usize, 3..12_usize).prop_flat_map(|(tenant, stores, assets, sets)| {
+            (
+                vec(draft(EntityKind::Store), stores),
+                vec(draft(EntityKind::Asset), assets),
+                vec(draft(EntityKind::Set), sets),
+            )
+                .prop_map(move |(stores, assets, sets)| {
+                    [stores, assets, sets]
+                        .into_iter()
+                        .flatten()
+                        .map(|draft| Operation::Write(tenant, Actor::Ann, WriteOp::Create(draft)))
+                        .collect::<Vec<_>>()
+                })
+        });
+    let start = prop_oneof![1 => Just(Vec::new()), 9 => start];
+    let more = vec(operation(), 1..most.saturating_sub(20).max(2));
+    (setup(), start, more).prop_map(|(setup, mut operations, more)| {
+        operations.extend(more);
+        (setup, operations)
+    })
+}
+
+/// The sequence of this seed: always the same one.
+pub fn from_seed(seed: u64, most: usize) -> (Setup, Vec<Operation>) {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    generate(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes), most)
+}
+
+/// The sequence that these bytes decide about, as a fuzzer gives them: what is missing counts as zero.
+pub fn from_bytes(bytes: &[u8], most: usize) -> (Setup, Vec<Operation>) {
+    generate(TestRng::from_seed(RngAlgorithm::PassThrough, bytes), most)
+}
+
+fn generate(rng: TestRng, most: usize) -> (Setup, Vec<Operation>) {
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    match sequence(most).new_tree(&mut runner) {
+        Ok(tree) => tree.current(),
+        Err(reason) => unreachable!("nothing is filtered: {reason}"),
+    }
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let retries = prop_oneof![2 => Just(0_u64), 1 => 1..4_u64];
+    (
+        any::<bool>(),
+        proptest::bool::weighted(0.8),
+        any::<bool>(),
+        retries,
+    )
+        .prop_map(|(unique_technical_names, deferred, shared, retry_plans)| Setup {
+            unique_technical_names,
+            deferred,
+            shared,
+            retry_plans,
+        })
+}
+
+pub(crate) fn kind() -> impl Strategy<Value = EntityKind> {
+    prop_oneof![
+        2 => Just(EntityKind::Store),
+        3 => Just(EntityKind::Asset),
+        4 => Just(EntityKind::Set),
+    ]
+}
+
+fn tenant() -> impl Strategy<Value = Tenant> {
+    prop_oneof![8 => Just(Tenant::One), 1 => Just(Tenant::Two)]
+}
+
+fn actor() -> impl Strategy<Value = Actor> {
+    select(&[Actor::Ann, Actor::Bob][..])
+}
+
+/// Mostly one that is there.
+fn reference() -> impl Strategy<Value = Ref> {
+    prop_oneof![
+        30 => (0..3_u8).prop_map(Ref::Live),
+        20 => any::<u8>().prop_map(Ref::Live),
+        2 => any::<u8>().prop_map(Ref::Gone),
+        2 => any::<u8>().prop_map(Ref::Foreign),
+        1 => any::<u8>().prop_map(Ref::OtherKind),
+        1 => any::<u8>().prop_map(Ref::Unknown),
+    ]
+}
+
+/// Mostly one of a few, so that some parents have many children.
+fn parent() -> impl Strategy<Value = Ref> {
+    prop_oneof![
+        60 => (0..3_u8).prop_map(Ref::Live),
+        20 => any::<u8>().prop_map(Ref::Live),
+        1 => any::<u8>().prop_map(Ref::Gone),
+        1 => any::<u8>().prop_map(Ref::Foreign),
+        1 => any::<u8>().prop_map(Ref::OtherKind),
+        1 => any::<u8>().prop_map(Ref::Unknown),
+    ]
+}
+
+pub(crate) fn target() -> impl Strategy<Value = Target> {
+    let expect = prop_oneof![
+        10 => Just(Expect::Right),
+        4 => Just(Expect::Any),
+        1 => Just(Expect::Stale),
+        1 => Just(Expect::Ahead),
+    ];
+    (reference(), expect).prop_map(|(id, expect)| Target { id, expect })
+}
+
+fn write_op() -> impl Strategy<Value = WriteOp> {
+    let drafts = kind().prop_flat_map(|kind| vec(draft(kind), 0..6));
+    let replacements = kind().prop_flat_map(|kind| vec((target(), draft(kind)), 0..4));
+    let deletion =
+        prop_oneof![1 => Just(EntityKind::Store), 2 => Just(EntityKind::Asset), 4 => Just(EntityKind::Set)];
+    prop_oneof![
+        30 => kind().prop_flat_map(draft).prop_map(WriteOp::Create),
+        8 => drafts.prop_map(WriteOp::CreateAll),
+        6 => (target(), kind().prop_flat_map(draft)).prop_map(|(target, draft)| WriteOp::Replace(target, draft)),
+        3 => replacements.prop_map(WriteOp::ReplaceAll),
+        7 => (kind(), target(), inputs::edit()).prop_map(|(kind, target, edit)| WriteOp::Update(kind, target, edit)),
+        3 => (kind(), vec(target(), 0..4), inputs::edit())
+            .prop_map(|(kind, targets, edit)| WriteOp::UpdateAll(kind, targets, edit)),
+        10 => kind().prop_flat_map(|kind| (target(), patches::patch(kind))
+            .prop_map(move |(target, patch)| WriteOp::Patch(kind, target, patch))),
+        4 => kind().prop_flat_map(|kind| vec((target(), patches::patch(kind)), 0..4)
+            .prop_map(move |members| WriteOp::PatchAll(kind, members))),
+        6 => (deletion.clone(), target()).prop_map(|(kind, target)| WriteOp::Delete(kind, target)),
+        3 => (deletion.clone(), vec(target(), 0..4)).prop_map(|(kind, targets)| WriteOp::DeleteAll(kind, targets)),
+        2 => deletion.prop_flat_map(|kind| selection(kind, false)
+            .prop_map(move |selection| WriteOp::DeleteSelected(kind, selection))),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => write_op().prop_map(Step::Write),
+        4 => read_op().prop_map(Step::Read),
+        1 => read_op().prop_map(Step::ReadOutside),
+        1 => Just(Step::Reenter),
+    ]
+}
+
+fn clock() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => 1..2_000_i64, 1 => Just(1), 1 => -5_000..0_i64, 1 => 0..100_000_000_i64, 1 => -100_000_000..0_i64]
+}
+
+/// One operation.
+pub fn operation() -> impl Strategy<Value = Operation> {
+    let end = prop_oneof![4 => Just(End::Commit), 2 => Just(End::FirstError), 1 => Just(End::Refuse)];
+    let batch = kind().prop_flat_map(|kind| vec(draft(kind), 0..9));
+    prop_oneof![
+        45 => (tenant(), actor(), write_op())
+            .prop_map(|(tenant, actor, write)| Operation::Write(tenant, actor, write)),
+        5 => (tenant(), actor(), batch, 1..4_usize)
+            .prop_map(|(tenant, actor, drafts, chunk)| Operation::CreateBatched(tenant, actor, drafts, chunk)),
+        8 => (tenant(), actor(), vec(step(), 0..7), end)
+            .prop_map(|(tenant, actor, steps, end)| Operation::Transact(tenant, actor, steps, end)),
+        25 => (tenant(), read_op()).prop_map(|(tenant, read)| Operation::Read(tenant, read)),
+        2 => (tenant(), query()).prop_map(|(tenant, query)| Operation::Stream(tenant, query)),
+        2 => Just(Operation::Hold),
+        4 => (tenant(), read_op()).prop_map(|(tenant, read)| Operation::ReadHeld(tenant, read)),
+        1 => (tenant(), query()).prop_map(|(tenant, query)| Operation::StreamHeld(tenant, query)),
+        1 => Just(Operation::Release),
+        3 => (tenant(), query()).prop_map(|(tenant, query)| Operation::KeepCursors(tenant, query)),
+        6 => any::<bool>().prop_map(|back| Operation::FollowCursor { back }),
+        1 => Just(Operation::Tenants),
+        1 => tenant().prop_map(|tenant| Operation::DropTenant(tenant.other())),
+        6 => clock().prop_map(Operation::Clock),
+        1 => Just(Operation::Sync),
+        1 => Just(Operation::Reopen),
+        1 => Just(Operation::Check),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_and_bytes_always_give_the_same_sequence() {
+        let (setup, operations) = from_seed(7, 60);
+        assert_eq!((setup, operations.clone()), from_seed(7, 60));
+        assert_ne!(operations, from_seed(8, 60).1);
+        let bytes: Vec<u8> = (0..4_096_u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
+        assert_eq!(from_bytes(&bytes, 60), from_bytes(&bytes, 60));
+        assert!(!from_bytes(&[], 60).1.is_empty());
+    }
+}

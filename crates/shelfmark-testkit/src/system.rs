@@ -1,0 +1,427 @@
+//! One catalog under test, on one backend.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace};
+use shelfmark::{
+    Batched, Catalog, CatalogSnapshot, Cursor, Durability, EntityKind, Error, NewDataStore, Options, Page,
+    Session, Stream, Write as _,
+};
+use uuid::Uuid;
+
+use crate::environment::TestEnvironment;
+use crate::execute::{Answer, Executor, Modelled, by_kind, outcome};
+use crate::memory::MemoryBackend;
+use crate::operation::{Actor, Draft, End, Operation, QuerySpec, ReadOp, Step, Tenant};
+use crate::outcome::{Failure, Ids, Outcome};
+
+/// What a system keeps its catalog in.
+#[derive(Debug)]
+pub enum Storage {
+    /// The built-in backend over a file in a directory of its own, gone when it is dropped.
+    File {
+        /// The directory.
+        directory: tempfile::TempDir,
+        /// Whether commits are deferred.
+        deferred: bool,
+    },
+    /// Maps in memory.
+    Memory(MemoryBackend),
+}
+
+/// A catalog under test: runs resolved operations and tells what came of them.
+pub struct System {
+    name: &'static str,
+    storage: Storage,
+    unique_technical_names: bool,
+    environment: TestEnvironment,
+    ids: RefCell<Ids>,
+    open: Option<Open>,
+    kept: Option<Kept>,
+}
+
+struct Open {
+    backend: Arc<dyn Backend>,
+    catalog: Catalog,
+    held: Option<CatalogSnapshot>,
+}
+
+/// The page that cursors were kept of.
+struct Kept {
+    tenant: Tenant,
+    query: QuerySpec,
+    prev: Option<Cursor>,
+    next: Option<Cursor>,
+}
+
+/// Why a transaction's closure ended without a commit.
+enum Refusal {
+    Engine(Error),
+    Own(Failure),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::Engine(error)
+    }
+}
+
+impl System {
+    /// A new, empty catalog.
+    ///
+    /// # Errors
+    ///
+    /// What opening it gives.
+    pub fn create(
+        name: &'static str,
+        storage: Storage,
+        unique_technical_names: bool,
+    ) -> shelfmark::Result<Self> {
+        let mut system = Self {
+            name,
+            storage,
+            unique_technical_names,
+            environment: TestEnvironment::new(1),
+            ids: RefCell::default(),
+            open: None,
+            kept: None,
+        };
+        let backend = match &system.storage {
+            Storage::File { .. } => system.options().create_backend(system.path())?,
+            Storage::Memory(memory) => Arc::new(memory.clone()),
+        };
+        system.open_on(backend)?;
+        Ok(system)
+    }
+
+    /// What it is called in messages.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn path(&self) -> PathBuf {
+        match &self.storage {
+            Storage::File { directory, .. } => directory.path().join("catalog.shelf"),
+            Storage::Memory(_) => PathBuf::new(),
+        }
+    }
+
+    fn options(&self) -> Options {
+        let durability = match self.storage {
+            Storage::File { deferred: true, .. } => Durability::Deferred,
+            _ => Durability::Immediate,
+        };
+        Options::new()
+            .cache_bytes(4 << 20)
+            .durability(durability)
+            .unique_technical_names(self.unique_technical_names)
+            .environment(self.environment.environment())
+    }
+
+    fn open_on(&mut self, backend: Arc<dyn Backend>) -> shelfmark::Result<()> {
+        let catalog = self.options().on_backend(Arc::clone(&backend))?;
+        self.open = Some(Open {
+            backend,
+            catalog,
+            held: None,
+        });
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> shelfmark::Result<()> {
+        self.open = None;
+        let backend = match &self.storage {
+            Storage::File { .. } => self.options().open_backend(self.path())?,
+            Storage::Memory(memory) => Arc::new(memory.clone()),
+        };
+        self.open_on(backend)
+    }
+
+    fn open(&self) -> &Open {
+        match &self.open {
+            Some(open) => open,
+            None => unreachable!("a system that could not be opened again is not used again"),
+        }
+    }
+
+    fn session(&self, tenant: Tenant, actor: Actor) -> Session {
+        match self.open().catalog.session(tenant.name(), actor.name()) {
+            Ok(session) => session,
+            Err(error) => unreachable!("the names are legal: {error}"),
+        }
+    }
+
+    /// Runs an operation that the oracle has resolved.
+    pub fn run(&mut self, operation: &Operation) -> Outcome {
+        match operation {
+            Operation::Reopen => outcome(
+                self.reopen()
+                    .map(|()| Value::Null)
+                    .map_err(|error| self.failure(&error)),
+            ),
+            Operation::KeepCursors(tenant, query) => {
+                let answer = by_kind!(query.kind, E => self.follow::<E>(*tenant, query, None));
+                outcome(answer)
+            }
+            Operation::FollowCursor { back } => outcome(self.follow_kept(*back)),
+            Operation::Hold => {
+                let held = self
+                    .open()
+                    .catalog
+                    .snapshot()
+                    .map_err(|error| self.failure(&error));
+                outcome(held.map(|held| {
+                    if let Some(open) = &mut self.open {
+                        open.held = Some(held);
+                    }
+                    Value::Null
+                }))
+            }
+            Operation::Release => {
+                if let Some(open) = &mut self.open {
+                    open.held = None;
+                }
+                Outcome::Done(Value::Null)
+            }
+            Operation::Clock(millis) => {
+                self.environment.advance(*millis);
+                Outcome::Done(Value::Null)
+            }
+            Operation::Transact(tenant, actor, steps, end) => self.transact(*tenant, *actor, steps, *end),
+            other => outcome(self.plain(other)),
+        }
+    }
+
+    fn failure(&self, error: &Error) -> Failure {
+        Failure::of(error, &self.ids.borrow())
+    }
+
+    /// Those that change nothing of the system but its catalog.
+    fn plain(&self, operation: &Operation) -> Answer {
+        let open = self.open();
+        let fail = |error: Error| self.failure(&error);
+        match operation {
+            Operation::Write(tenant, actor, write) => {
+                let elsewhere = self.session(tenant.other(), *actor);
+                self.executor(&elsewhere)
+                    .write(&self.session(*tenant, *actor), write)
+            }
+            Operation::CreateBatched(tenant, actor, drafts, chunk) => {
+                let kind = drafts.first().map_or(EntityKind::Store, Draft::kind);
+                by_kind!(kind, E => self.create_batched::<E>(*tenant, *actor, drafts, *chunk))
+            }
+            Operation::Read(tenant, read) => {
+                let elsewhere = self.session(tenant.other(), Actor::Ann);
+                self.executor(&elsewhere)
+                    .read(&self.session(*tenant, Actor::Ann), read)
+            }
+            Operation::ReadHeld(tenant, read) => self.read_held(*tenant, read),
+            Operation::Stream(tenant, query) => by_kind!(query.kind, E => {
+                let elsewhere = self.session(tenant.other(), Actor::Ann);
+                let executor = self.executor(&elsewhere);
+                let stream = self.session(*tenant, Actor::Ann).stream(&executor.query::<E>(query));
+                collect(&executor, stream.map_err(fail)?)
+            }),
+            Operation::StreamHeld(tenant, query) => by_kind!(query.kind, E => {
+                let Some(held) = &open.held else {
+                    return Ok(json!("nothing is held"));
+                };
+                let elsewhere = self.session(tenant.other(), Actor::Ann);
+                let executor = self.executor(&elsewhere);
+                let snapshot = held.tenant(tenant.name()).map_err(fail)?;
+                collect(&executor, snapshot.stream(&executor.query::<E>(query)).map_err(fail)?)
+            }),
+            Operation::Tenants => Ok(json!(open.catalog.tenants().map_err(fail)?)),
+            Operation::DropTenant(tenant) => {
+                Ok(json!(open.catalog.drop_tenant(tenant.name()).map_err(fail)?))
+            }
+            Operation::Sync => open.catalog.sync().map(|()| Value::Null).map_err(fail),
+            Operation::Check => {
+                let report = open.catalog.check().map_err(fail)?;
+                Ok(json!(
+                    report
+                        .findings
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                ))
+            }
+            _ => unreachable!("run elsewhere"),
+        }
+    }
+
+    fn executor<'a>(&'a self, elsewhere: &'a Session) -> Executor<'a> {
+        Executor {
+            ids: &self.ids,
+            elsewhere,
+        }
+    }
+
+    fn read_held(&self, tenant: Tenant, read: &ReadOp) -> Answer {
+        let Some(held) = &self.open().held else {
+            return Ok(json!("nothing is held"));
+        };
+        let elsewhere = self.session(tenant.other(), Actor::Ann);
+        let snapshot = held.tenant(tenant.name()).map_err(|error| self.failure(&error))?;
+        self.executor(&elsewhere).read(&snapshot, read)
+    }
+
+    fn create_batched<E: Modelled>(
+        &self,
+        tenant: Tenant,
+        actor: Actor,
+        drafts: &[Draft],
+        chunk: usize,
+    ) -> Answer {
+        let session = self.session(tenant, actor);
+        let elsewhere = self.session(tenant.other(), actor);
+        let executor = self.executor(&elsewhere);
+        let members: Vec<_> = drafts
+            .iter()
+            .filter_map(|draft| E::new(draft, &self.ids.borrow()))
+            .collect();
+        let mut reported = 0;
+        let options = Batched::new()
+            .chunk_entities(chunk)
+            .on_progress(|progress| reported = progress.stored);
+        match session.create_batched(members, options) {
+            Ok(ids) if reported != ids.len() as u64 => Ok(json!({ "reported": reported, "ids": ids.len() })),
+            Ok(ids) => Ok(executor.bind(&ids)),
+            Err(error) => {
+                // The error does not name what the chunks before stored: the newest are it.
+                let stored = error.bulk().map_or(0, |bulk| bulk.stored);
+                if stored != reported {
+                    return Ok(json!({ "reported": reported, "stored": stored }));
+                }
+                let newest = shelfmark::Query::<E>::new().sort("-id").limit(stored as usize);
+                let page =
+                    shelfmark::Read::list_names(&session, &newest).map_err(|error| self.failure(&error))?;
+                let ids: Vec<E::Id> = page.items.iter().rev().map(|named| named.id).collect();
+                executor.bind(&ids);
+                Err(self.failure(&error))
+            }
+        }
+    }
+
+    fn transact(&self, tenant: Tenant, actor: Actor, steps: &[Step], end: End) -> Outcome {
+        let session = self.session(tenant, actor);
+        let elsewhere = self.session(tenant.other(), actor);
+        let executor = self.executor(&elsewhere);
+        let known = self.ids.borrow().len();
+        let mut outcomes = Vec::new();
+        let result: Result<(), Refusal> = session.try_transact(|transaction| {
+            // The closure may run again.
+            outcomes.clear();
+            self.ids.borrow_mut().truncate(known);
+            for step in steps {
+                let answer = match step {
+                    Step::Write(write) => executor.write(transaction, write),
+                    Step::Read(read) => executor.read(transaction, read),
+                    Step::ReadOutside(read) => executor.read(&session, read),
+                    Step::Reenter => match session.create(NewDataStore::new("reentered", "none")) {
+                        Ok(store) => Ok(executor.shown(&store)),
+                        Err(error) => Err(executor.failure(&error)),
+                    },
+                };
+                let failure = answer.as_ref().err().cloned();
+                outcomes.push(outcome(answer));
+                if end == End::FirstError
+                    && let Some(failure) = failure
+                {
+                    return Err(Refusal::Own(failure));
+                }
+            }
+            if end == End::Refuse {
+                return Err(Refusal::Own(Failure::own()));
+            }
+            Ok(())
+        });
+        let error = match result {
+            Ok(()) => None,
+            Err(Refusal::Engine(error)) => Some(executor.failure(&error)),
+            Err(Refusal::Own(failure)) => Some(failure),
+        };
+        Outcome::Transaction(outcomes, error)
+    }
+
+    fn follow_kept(&mut self, back: bool) -> Answer {
+        let Some(kept) = &self.kept else {
+            return Ok(json!("nothing is kept"));
+        };
+        let cursor = if back { &kept.prev } else { &kept.next };
+        let Some(cursor) = cursor else {
+            return Ok(json!("no such cursor"));
+        };
+        let (tenant, query, cursor) = (kept.tenant, kept.query.clone(), cursor.clone());
+        by_kind!(query.kind, E => self.follow::<E>(tenant, &query, Some(cursor)))
+    }
+
+    /// A page, whose cursors are kept if there is one.
+    fn follow<E: Modelled>(&mut self, tenant: Tenant, spec: &QuerySpec, cursor: Option<Cursor>) -> Answer {
+        if cursor.is_none() {
+            self.kept = None;
+        }
+        let session = self.session(tenant, Actor::Ann);
+        let elsewhere = self.session(tenant.other(), Actor::Ann);
+        let executor = self.executor(&elsewhere);
+        let mut query = executor.query::<E>(spec);
+        if let Some(cursor) = cursor {
+            query = query.cursor(cursor);
+        }
+        let page: Page<E> =
+            shelfmark::Read::list(&session, &query).map_err(|error| executor.failure(&error))?;
+        let value = executor.page(&page);
+        self.kept = Some(Kept {
+            tenant,
+            query: spec.clone(),
+            prev: page.prev,
+            next: page.next,
+        });
+        Ok(value)
+    }
+
+    /// Walks every keyspace of the backend, and tells where the bytes of one of these entities are left.
+    ///
+    /// # Errors
+    ///
+    /// What a scan gives.
+    pub fn traces_of(&self, canonical: impl Iterator<Item = Uuid>) -> shelfmark::Result<Vec<String>> {
+        let gone: HashSet<[u8; 16]> = {
+            let ids = self.ids.borrow();
+            canonical.map(|id| ids.real(id).into_bytes()).collect()
+        };
+        // Every id begins with the same bytes of the time: few windows need a look at the set.
+        let Some(first) = gone.iter().next().map(|id| id[0]) else {
+            return Ok(Vec::new());
+        };
+        let holds = |bytes: &[u8]| {
+            bytes
+                .windows(16)
+                .any(|window| window[0] == first && window[6] >> 4 == 7 && gone.contains(window))
+        };
+        let snapshot = self.open().backend.snapshot()?;
+        let mut traces = Vec::new();
+        for &space in Keyspace::ALL {
+            snapshot.scan(space, &KeyRange::all(), Direction::Forward, &mut |key, value| {
+                if holds(key) || holds(value) {
+                    traces.push(format!("{}: {key:02x?} -> {value:02x?}", space.name()));
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(traces)
+    }
+}
+
+fn collect<E: Modelled>(executor: &Executor<'_>, stream: Stream<E>) -> Answer {
+    let mut items = Vec::new();
+    for item in stream {
+        items.push(executor.shown(&item.map_err(|error| executor.failure(&error))?));
+    }
+    Ok(Value::Array(items))
+}
