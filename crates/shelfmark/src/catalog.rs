@@ -178,7 +178,7 @@ impl Catalog {
     /// Those of any write.
     pub fn drop_tenant(&self, tenant: &str) -> Result<bool> {
         let mut dropped = false;
-        self.inner.tenants.around_drop(tenant, || {
+        self.inner.tenants.around_upheaval(|| {
             self.inner.commit(self.inner.durability, &mut |snapshot| {
                 let mut batch = WriteBatch::new();
                 let number = tenants::number(snapshot, tenant)?;
@@ -196,8 +196,9 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// `Io`, `StorageFull`, `Unavailable`.
+    /// `Io`, `StorageFull`, `Unavailable`; `ReentrantWrite` inside a transaction or an update closure.
     pub fn sync(&self) -> Result<()> {
+        let _entered = reentry::enter_write()?;
         self.inner.backend.sync()
     }
 
@@ -210,8 +211,9 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// Those of [`Options::open`].
+    /// Those of [`Options::open`]; `ReentrantWrite` inside a transaction or an update closure.
     pub fn reopen(&self) -> Result<()> {
-        self.inner.backend.reopen()
+        let _entered = reentry::enter_write()?;
+        self.inner.tenants.around_upheaval(|| self.inner.backend.reopen())
     }
 }

@@ -17,6 +17,11 @@ fn checksum(space: Keyspace, key: &[u8], body: &[u8]) -> [u8; 4] {
     (xxh3_64_with_seed(body, seed) as u32).to_be_bytes()
 }
 
+/// The bytes of a value whose body has `body`.
+pub(crate) const fn sealed_len(body: usize) -> usize {
+    HEADER + body
+}
+
 /// Wraps `body` for storage under `key`.
 pub(crate) fn seal(space: Keyspace, key: &[u8], body: &[u8]) -> Vec<u8> {
     seal_with(space, key, body, |_| {})

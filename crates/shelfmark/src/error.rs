@@ -5,6 +5,9 @@ use std::fmt;
 
 use crate::ids::EntityId;
 
+/// How many violations a message tells; the accessor has all.
+const TOLD: usize = 20;
+
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -154,8 +157,8 @@ pub struct NonEmptyStore {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct BulkFailure {
-    /// Position of the offending member, from 0.
-    pub index: u64,
+    /// Position of the offending member, from 0; `None` where the commit itself failed.
+    pub index: Option<u64>,
     /// How many members before it are stored and stay.
     pub stored: u64,
 }
@@ -231,8 +234,14 @@ impl Error {
         let message = match violations.as_slice() {
             [one] => one.to_string(),
             many => {
-                let all: Vec<String> = many.iter().map(Violation::to_string).collect();
-                format!("{} rules are broken: {}", many.len(), all.join("; "))
+                let told: Vec<String> = many.iter().take(TOLD).map(Violation::to_string).collect();
+                let more = many.len().saturating_sub(TOLD);
+                let more = if more > 0 {
+                    format!("; and {more} more")
+                } else {
+                    String::new()
+                };
+                format!("{} rules are broken: {}{more}", many.len(), told.join("; "))
             }
         };
         Self::with_detail(ErrorKind::Invalid, message, Detail::Violations(violations))
@@ -292,7 +301,7 @@ impl Error {
     }
 
     #[must_use]
-    pub(crate) fn at_bulk_index(mut self, index: u64, stored: u64) -> Self {
+    pub(crate) fn at_bulk_index(mut self, index: Option<u64>, stored: u64) -> Self {
         self.0.bulk = Some(BulkFailure { index, stored });
         self
     }
@@ -358,12 +367,17 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(bulk) = self.0.bulk {
-            write!(
-                f,
-                "member {} of the bulk call ({} stored before it): ",
-                bulk.index, bulk.stored
-            )?;
+        match self.0.bulk {
+            Some(BulkFailure {
+                index: Some(index),
+                stored,
+            }) => {
+                write!(f, "member {index} of the bulk call ({stored} stored before it): ")?;
+            }
+            Some(BulkFailure { index: None, stored }) => {
+                write!(f, "a commit of the bulk call ({stored} stored before it): ")?;
+            }
+            None => {}
         }
         f.write_str(&self.0.message)
     }

@@ -5,14 +5,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::backend::{
-    Backend, CommitOptions, Direction, Durability, KeyRange, Keyspace, Snapshot, WriteBatch,
+    Backend, CommitOptions, Direction, Durability, KeyRange, Keyspace, Limits, Snapshot, WriteBatch,
 };
 use crate::care;
 use crate::catalog::{Catalog, Inner};
 use crate::engine::Settings;
+use crate::entity::rules::MAX_ENTITY_BYTES;
 use crate::envelope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::keyspace::keys;
+use crate::keyspace::keys::{self, MAX_KEY};
 use crate::options::Options;
 use crate::sortkey::UNICODE_VERSION;
 
@@ -74,6 +75,16 @@ pub(crate) fn initialize(backend: &dyn Backend, options: &Options) -> Result<()>
 
 /// Opens a backend that holds a catalog, after bringing it to this format and this version of Unicode.
 pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catalog> {
+    let Limits {
+        max_key, max_value, ..
+    } = backend.limits();
+    if max_key < MAX_KEY || max_value < envelope::sealed_len(MAX_ENTITY_BYTES) {
+        let message = format!(
+            "the backend holds keys of {max_key} and values of {max_value} bytes, and a catalog needs {MAX_KEY} and {}",
+            envelope::sealed_len(MAX_ENTITY_BYTES)
+        );
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
     migrate(&*backend, options, MIGRATIONS, FORMAT)?;
     let snapshot = backend.snapshot()?;
     let unique = required(&*snapshot, keys::META_OPTIONS)?

@@ -9,14 +9,10 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::error::{Error, Result, Violation};
+use crate::violations::Violations;
 
 /// The deepest nesting of free JSON and of a document under a patch: objects and lists count, the outermost is level 1.
 pub(crate) const MAX_DEPTH: usize = 64;
-
-/// How many violations of one document are listed, and how many bytes of pointers: a hostile document of 1 MiB must not make
-/// an error of gigabytes. The rest is counted.
-const LISTED: usize = 1000;
-const LISTED_BYTES: usize = 256 * 1024;
 
 /// The key under which serde_json hands over a number's text when its `arbitrary_precision` is on.
 const NUMBER_TEXT: &str = "$serde_json::private::Number";
@@ -76,9 +72,7 @@ fn read(text: &[u8], masked: &[(usize, &'static str)]) -> serde_json::Result<Res
         masked,
         numbers: 0,
         objects: 0,
-        violations: Vec::new(),
-        pointer_bytes: 0,
-        unlisted: 0,
+        violations: Violations::default(),
     };
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = Node {
@@ -87,14 +81,7 @@ fn read(text: &[u8], masked: &[(usize, &'static str)]) -> serde_json::Result<Res
     }
     .deserialize(&mut deserializer)?;
     deserializer.end()?;
-    if document.violations.is_empty() {
-        return Ok(Ok(value));
-    }
-    if document.unlisted > 0 {
-        let message = format!("{} more violations are not listed", document.unlisted);
-        document.violations.push(Violation::new("", message));
-    }
-    Ok(Err(Error::invalid(document.violations)))
+    Ok(document.violations.finish().map(|()| value))
 }
 
 /// The same text with each number beyond `f64` replaced by `0` and blanks, so that lines and columns stay; and which numbers
@@ -233,20 +220,12 @@ struct Document<'t> {
     /// How many numbers and how many objects were visited so far.
     numbers: usize,
     objects: usize,
-    violations: Vec<Violation>,
-    pointer_bytes: usize,
-    unlisted: usize,
+    violations: Violations,
 }
 
 impl Document<'_> {
     fn report(&mut self, path: &Path<'_>, message: &'static str) {
-        if self.violations.len() >= LISTED || self.pointer_bytes >= LISTED_BYTES {
-            self.unlisted += 1;
-            return;
-        }
-        let pointer = path.pointer();
-        self.pointer_bytes += pointer.len();
-        self.violations.push(Violation::new(pointer, message));
+        self.violations.note(|| Violation::new(path.pointer(), message));
     }
 
     /// Counts a number; whether it stands for one that was masked, which it reports.
@@ -401,7 +380,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
 /// The rules of free JSON, for a value that may have been built in Rust: at most [`MAX_DEPTH`] levels, of which `object` is the
 /// first, and numbers that are `i64`, `u64` or finite `f64`. Too deep is reported once, at the first place. O(size of `object`),
 /// and never deeper on the stack than the bound.
-pub(crate) fn check_free(object: &Map<String, Value>, pointer: &str, violations: &mut Vec<Violation>) {
+pub(crate) fn check_free(object: &Map<String, Value>, pointer: &str, violations: &mut Violations) {
     let mut check = Check {
         violations,
         too_deep: false,
@@ -410,7 +389,7 @@ pub(crate) fn check_free(object: &Map<String, Value>, pointer: &str, violations:
 }
 
 struct Check<'a> {
-    violations: &'a mut Vec<Violation>,
+    violations: &'a mut Violations,
     too_deep: bool,
 }
 
@@ -428,7 +407,7 @@ impl Check<'_> {
                 if !self.too_deep {
                     self.too_deep = true;
                     let message = format!("free JSON must not nest deeper than {MAX_DEPTH} levels");
-                    self.violations.push(Violation::new(path.pointer(), message));
+                    self.violations.note(|| Violation::new(path.pointer(), message));
                 }
             }
             Value::Array(items) => {
@@ -438,10 +417,8 @@ impl Check<'_> {
             }
             Value::Object(object) => self.members(object, path, level + 1),
             Value::Number(number) => {
-                if let Some(message) = broken_number(number)
-                    && self.violations.len() < LISTED
-                {
-                    self.violations.push(Violation::new(path.pointer(), message));
+                if let Some(message) = broken_number(number) {
+                    self.violations.note(|| Violation::new(path.pointer(), message));
                 }
             }
             Value::Null | Value::Bool(_) | Value::String(_) => {}

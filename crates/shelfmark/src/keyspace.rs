@@ -3,7 +3,7 @@
 
 use crate::backend::KeyRange;
 use crate::ids::EntityKind;
-use crate::sortkey::{MISSING, TextKey};
+use crate::sortkey::{FOLDED_BYTES, MISSING, TextKey};
 use crate::time::Timestamp;
 use uuid::Uuid;
 
@@ -171,6 +171,9 @@ pub(crate) mod keys {
     pub(crate) const TENANT: usize = 4;
     /// Bytes of a time in a key: milliseconds in 48 bits, as in a version 7 UUID.
     pub(crate) const TIME: usize = 6;
+
+    /// The longest key: an index entry whose text is all escapes, and its end.
+    pub(crate) const MAX_KEY: usize = TENANT + ID + 2 * FOLDED_BYTES + 1 + ID;
 
     pub(crate) const META_FORMAT: &[u8] = b"format";
     pub(crate) const META_UNICODE: &[u8] = b"unicode";

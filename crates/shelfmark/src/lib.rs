@@ -64,6 +64,7 @@ mod sortkey;
 mod tenant_cache;
 mod time;
 mod transaction;
+mod violations;
 mod write;
 
 pub use backend::{Concurrency, Durability, Health, Integrity, MaintenanceReport};

@@ -49,7 +49,7 @@ impl Default for Options {
             read_only: false,
             quick_recovery: false,
             unique_technical_names: None,
-            atomic_bulk_bytes: 256 << 20,
+            atomic_bulk_bytes: 64 << 20,
             backup_before_migration: None,
             environment: Environment::default(),
         }
@@ -112,7 +112,7 @@ impl Options {
         self
     }
 
-    /// How many encoded bytes an all-or-nothing bulk creation may hold. 256 MiB by default.
+    /// How many encoded bytes an all-or-nothing bulk creation may have, 64 MiB by default. In memory it takes several times as many until it is committed.
     #[must_use]
     pub fn atomic_bulk_bytes(mut self, bytes: usize) -> Self {
         self.atomic_bulk_bytes = bytes;

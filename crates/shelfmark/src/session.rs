@@ -175,8 +175,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Those of [`Write::create`]. [`Error::bulk`] gives the position of the offending member and how many are stored: the chunks
-    /// before its own stay, nothing of its own chunk does.
+    /// Those of [`Write::create`]. [`Error::bulk`] gives how many are stored, and the position of the offending member, if it was one: the
+    /// chunks before its own stay, nothing of its own chunk does.
     pub fn create_batched<N: NewEntity>(
         &self,
         members: impl IntoIterator<Item = N>,
@@ -187,18 +187,19 @@ impl Session {
         for chunk in chunks(members, options.chunk_entities, options.chunk_bytes, |new| {
             create::prepare::<N::Entity>(&self.inner.settings, &self.actor, new)
         }) {
-            let chunk = chunk.map_err(|(index, error)| error.at_bulk_index(index, stored))?;
-            let mut failed_at = 0;
+            let chunk = chunk.map_err(|(index, error)| error.at_bulk_index(Some(index), stored))?;
+            let mut refused = None;
             let committed = self.inner.commit(self.durability, &mut |snapshot| {
                 let mut stage = Stage::new(&self.inner.settings, snapshot, &self.tenant, &self.actor)?;
                 let mut parents = create::Parents::default();
                 for (position, prepared) in chunk.iter().enumerate() {
-                    failed_at = position as u64;
+                    refused = Some(stored + position as u64);
                     create::create::<N::Entity>(&mut stage, prepared, &mut parents)?;
                 }
+                refused = None;
                 Ok(stage.batch)
             });
-            committed.map_err(|error| error.at_bulk_index(stored + failed_at, stored))?;
+            committed.map_err(|error| error.at_bulk_index(refused, stored))?;
             stored += chunk.len() as u64;
             ids.extend(
                 chunk

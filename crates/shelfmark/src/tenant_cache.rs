@@ -1,7 +1,8 @@
 //! Tenant numbers by name, remembered between snapshots of a backend that no other process changes.
 //!
-//! A number that is remembered must be the tenant's in the snapshot at hand. Only dropping a tenant can break that, so the cache is not used while a drop is
-//! under way, and each drop starts a new epoch: a reader that looked at a state from before it cannot put the old number back.
+//! A number that is remembered must be the tenant's in the snapshot at hand. Dropping a tenant can break that, and so can reopening, which may lose deferred
+//! commits. So the cache is not used while one of these is under way, and each starts a new epoch: a reader that looked at a state from before it cannot
+//! put an old number back.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -19,7 +20,7 @@ pub(crate) struct TenantCache {
 #[derive(Default)]
 struct State {
     epoch: u64,
-    drops_under_way: u64,
+    upheavals: u64,
     numbers: HashMap<String, TenantNumber>,
 }
 
@@ -43,7 +44,7 @@ impl TenantCache {
         if backend.limits().exclusive {
             let state = self.read();
             if state.epoch == epoch
-                && state.drops_under_way == 0
+                && state.upheavals == 0
                 && let Some(&known) = state.numbers.get(tenant)
             {
                 return Ok((snapshot, Some(known)));
@@ -54,32 +55,29 @@ impl TenantCache {
             && backend.limits().exclusive
         {
             let mut state = self.write();
-            if state.epoch == epoch && state.drops_under_way == 0 {
+            if state.epoch == epoch && state.upheavals == 0 {
                 state.numbers.insert(tenant.to_owned(), number);
             }
         }
         Ok((snapshot, number))
     }
 
-    /// Runs what drops `tenant`, whatever becomes of it.
-    pub(crate) fn around_drop<R>(&self, tenant: &str, drop: impl FnOnce() -> R) -> R {
-        self.write().drops_under_way += 1;
-        let _end = DropEnd { cache: self, tenant };
-        drop()
+    /// Runs what may take a number from its tenant, a drop or a reopening, whatever becomes of it.
+    pub(crate) fn around_upheaval<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.write().upheavals += 1;
+        let _end = UpheavalEnd(self);
+        work()
     }
 }
 
-/// Ends a drop, by a panic too.
-struct DropEnd<'a> {
-    cache: &'a TenantCache,
-    tenant: &'a str,
-}
+/// Ends an upheaval, by a panic too.
+struct UpheavalEnd<'a>(&'a TenantCache);
 
-impl Drop for DropEnd<'_> {
+impl Drop for UpheavalEnd<'_> {
     fn drop(&mut self) {
-        let mut state = self.cache.write();
-        state.drops_under_way -= 1;
+        let mut state = self.0.write();
+        state.upheavals -= 1;
         state.epoch += 1;
-        state.numbers.remove(self.tenant);
+        state.numbers.clear();
     }
 }

@@ -1,5 +1,7 @@
 //! Writing: the same calls on a session, each a transaction of its own, and inside a transaction.
 
+use std::collections::HashSet;
+
 use crate::engine::Stage;
 use crate::engine::change::{self, change};
 use crate::engine::create::{self, Parents};
@@ -42,8 +44,8 @@ pub trait Write: Read {
         self.run(move |stage| create::create_one(stage, &prepared, &mut Parents::default()))
     }
 
-    /// Creates all of these entities or none, and gives their ids in order. They are held in memory, encoded, up to
-    /// [`Options::atomic_bulk_bytes`](crate::Options::atomic_bulk_bytes); for more see [`Session::create_batched`](crate::Session::create_batched).
+    /// Creates all of these entities or none, and gives their ids in order. They are held in memory until the commit, several times their encoded size, which
+    /// [`Options::atomic_bulk_bytes`](crate::Options::atomic_bulk_bytes) bounds; for more see [`Session::create_batched`](crate::Session::create_batched).
     ///
     /// # Errors
     ///
@@ -58,13 +60,13 @@ pub trait Write: Read {
         let mut all = Vec::new();
         for (index, new) in members.into_iter().enumerate() {
             let prepared = create::prepare::<N::Entity>(context.settings, context.actor, new)
-                .map_err(|error| error.at_bulk_index(index as u64, 0))?;
+                .map_err(|error| error.at_bulk_index(Some(index as u64), 0))?;
             held = held.saturating_add(prepared.bytes());
             if held > limit {
                 let message = format!(
                     "an all-or-nothing creation holds at most {limit} bytes: split it, use the batched mode, or raise the limit"
                 );
-                return Err(Error::new(ErrorKind::TooLarge, message).at_bulk_index(index as u64, 0));
+                return Err(Error::new(ErrorKind::TooLarge, message).at_bulk_index(Some(index as u64), 0));
             }
             all.push(prepared);
         }
@@ -75,7 +77,7 @@ pub trait Write: Read {
                 .map(|(index, prepared)| {
                     create::create::<N::Entity>(stage, prepared, &mut parents)
                         .map(|_| <N::Entity as Entity>::Id::from_uuid(prepared.id))
-                        .map_err(|error| error.at_bulk_index(index as u64, 0))
+                        .map_err(|error| error.at_bulk_index(Some(index as u64), 0))
                 })
                 .collect()
         })
@@ -194,13 +196,23 @@ pub trait Write: Read {
     ///
     /// # Errors
     ///
-    /// Those of [`Write::update`].
+    /// Those of [`Write::update`]; `Invalid` where an id is named twice.
     fn update_all<I: TypedId>(
         &self,
         members: impl IntoIterator<Item = (I, Expectation)>,
         mut f: impl FnMut(I, &mut <I::Entity as Entity>::New),
     ) -> Result<Vec<I::Entity>> {
         let members: Vec<(I, Expectation)> = members.into_iter().collect();
+        let mut seen = HashSet::with_capacity(members.len());
+        for (index, (id, _)) in members.iter().enumerate() {
+            if !seen.insert(*id) {
+                let message = format!(
+                    "{} is named twice: give each closure's changes in one",
+                    (*id).into()
+                );
+                return Err(Error::violation("", message).at_bulk_index(Some(index as u64), 0));
+            }
+        }
         let any = members
             .iter()
             .any(|(_, expectation)| *expectation == Expectation::Any);
@@ -273,6 +285,6 @@ fn each<M, T>(members: &[M], mut work: impl FnMut(&M) -> Result<T>) -> Result<Ve
     members
         .iter()
         .enumerate()
-        .map(|(index, member)| work(member).map_err(|error| error.at_bulk_index(index as u64, 0)))
+        .map(|(index, member)| work(member).map_err(|error| error.at_bulk_index(Some(index as u64), 0)))
         .collect()
 }

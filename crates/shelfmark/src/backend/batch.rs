@@ -76,16 +76,26 @@ impl SpaceLog {
             }
         }
         let KeyRange { mut start, mut end } = range;
-        // Merge with every cleared range that overlaps or touches.
-        let touching: Vec<Vec<u8>> = self
+        // Merge with every cleared range that overlaps or touches: the one before, and those that begin within.
+        let reaches = |end: &Option<Vec<u8>>| end.as_ref().is_none_or(|end| *end >= start);
+        let before = self
             .cleared
-            .iter()
-            .filter(|(other, other_end)| {
-                end.as_ref().is_none_or(|end| *other <= end)
-                    && other_end.as_ref().is_none_or(|other_end| *other_end >= start)
-            })
-            .map(|(other, _)| other.clone())
-            .collect();
+            .range::<[u8], _>((Bound::Unbounded, Bound::Excluded(&start[..])));
+        let before = before
+            .clone()
+            .next_back()
+            .filter(|(_, end)| reaches(end))
+            .map(|(start, _)| start.clone());
+        let within = match &end {
+            Some(end) if *end < start => (Bound::Included(&start[..]), Bound::Included(&start[..])),
+            Some(end) => (Bound::Included(&start[..]), Bound::Included(&end[..])),
+            None => (Bound::Included(&start[..]), Bound::Unbounded),
+        };
+        let within = self
+            .cleared
+            .range::<[u8], _>(within)
+            .map(|(start, _)| start.clone());
+        let touching: Vec<Vec<u8>> = before.into_iter().chain(within).collect();
         for other in touching {
             let other_end = self.cleared.remove(&other).unwrap_or_default();
             start = start.min(other);

@@ -12,6 +12,7 @@ use crate::catalog::Catalog;
 use crate::engine::{TenantView, tenants};
 use crate::error::Result;
 use crate::ids::EntityKind;
+use crate::reentry;
 
 /// What a check found wrong with one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,22 +178,27 @@ impl Catalog {
         backup::copy(&*self.inner.backend.snapshot()?, path.as_ref())
     }
 
-    /// Gives unused space back to the file system. O(file). Every writer waits meanwhile.
+    /// Gives unused space back to the file system. O(file). Every writer and every new reader waits meanwhile.
     ///
     /// # Errors
     ///
-    /// `Busy` while a snapshot is held, with their number.
+    /// `Busy` while a snapshot is held, with their number; `ReentrantWrite` inside a transaction or an update closure.
     pub fn compact(&self) -> Result<MaintenanceReport> {
-        self.inner.backend.maintain(Maintenance::Compact)
+        self.maintain(Maintenance::Compact)
     }
 
-    /// Verifies the checksum of every page of the file. O(file).
+    /// Verifies the checksum of every page of the file. O(file). Every writer and every new reader waits meanwhile.
     ///
     /// # Errors
     ///
-    /// `Busy` while a snapshot is held, with their number; `Corrupt`.
+    /// `Busy` while a snapshot is held, with their number; `Corrupt`; `ReentrantWrite` inside a transaction or an update closure.
     pub fn verify(&self) -> Result<MaintenanceReport> {
-        self.inner.backend.maintain(Maintenance::Verify)
+        self.maintain(Maintenance::Verify)
+    }
+
+    fn maintain(&self, what: Maintenance) -> Result<MaintenanceReport> {
+        let _entered = reentry::enter_write()?;
+        self.inner.backend.maintain(what)
     }
 
     /// Figures of the catalog and its backend. O(tenants), and for its sizes the redb backend walks the whole file: not for a tight loop.

@@ -5,12 +5,14 @@ use uuid::Uuid;
 
 use super::Stage;
 use super::create::{check_size, check_unique, encode_head, encoding_failed, parent_pointer};
+use super::tenants::MAX_NAME;
 use super::view::InheritedCache;
 use crate::entity::{Entity, Meta, State, reader, rules, shape};
-use crate::error::{Error, Result, Violation};
+use crate::error::{Error, Result};
 use crate::ids::EntityId;
 use crate::keyspace::Parent;
 use crate::patch::{self, Patch};
+use crate::violations::Violations;
 use crate::{Expectation, TypedId as _};
 
 /// Changes the entity `id` to the fields that `make` returns, if it is as expected. What changes nothing writes nothing.
@@ -75,20 +77,19 @@ fn read_for_change<E: Entity>(stage: &Stage<'_>, id: E::Id, expectation: Expecta
 
 /// The rules, and that the parent is still the same.
 fn check_fields<E: Entity>(fields: &E::New, old: &State<E>) -> Result<()> {
-    let mut violations = Vec::new();
+    let mut violations = Violations::default();
     rules::check::<E>(fields, &mut violations);
     let named = E::named_parent(fields);
     if named.is_some() && named != old.lineage.parent(E::KIND) {
-        violations.push(Violation::new(
-            parent_pointer(E::KIND),
-            "the parent never changes",
-        ));
+        violations.push(parent_pointer(E::KIND), "the parent never changes");
     }
-    if violations.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::invalid(violations))
+    if let Some(owner) = E::named_owner(fields)
+        && (owner.trim().is_empty() || owner.len() > MAX_NAME)
+    {
+        let message = format!("may not be blank, nor have more than {MAX_NAME} bytes");
+        violations.push("/ownerId", message);
     }
+    violations.finish()
 }
 
 /// Stages a change of content: the next version, by the actor, now.
@@ -135,13 +136,12 @@ pub(crate) fn patched<E: Entity>(
     })?;
     let document = serde_json::to_value(&entity).map_err(|error| encoding_failed(error.to_string()))?;
     let document: Value = patch::apply(patch, document, shape::entity(E::KIND))?;
-    let mut violations = Vec::new();
+    let mut violations = Violations::default();
     let fields = reader::read_patched::<E>(document, id, &mut violations);
     if !violations.is_empty() {
         rules::check::<E>(&fields, &mut violations);
-        return Err(Error::invalid(violations));
     }
-    Ok(fields)
+    violations.finish().map(|()| fields)
 }
 
 /// The fields of an entity as an update closure gets them, with its version.

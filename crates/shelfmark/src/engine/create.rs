@@ -9,10 +9,11 @@ use super::{Settings, Stage, TenantView};
 use crate::backend::Keyspace;
 use crate::entity::rules::{self, MAX_ENTITY_BYTES};
 use crate::entity::{Entity, Head as _, Inherited, Lineage, Meta, State};
-use crate::error::{Error, Result, Violation};
+use crate::error::{Error, Result};
 use crate::ids::{EntityId, EntityKind, created_time};
 use crate::keyspace::{IndexOrder, Parent, bounds};
 use crate::sortkey::{FOLDED_BYTES, Scalar, TextKey, fold};
+use crate::violations::Violations;
 use crate::{DataAsset, DataSet, DataStore};
 
 /// A creation, as far as it can be made without a view: checked, with its id and times, encoded.
@@ -37,15 +38,13 @@ pub(crate) fn prepare<E: Entity>(
     actor: &str,
     mut fields: E::New,
 ) -> Result<Prepared<E>> {
-    let mut violations = Vec::new();
+    let mut violations = Violations::default();
     rules::check::<E>(&fields, &mut violations);
     let parent = E::named_parent(&fields);
     if parent.is_none() && E::KIND != EntityKind::Store {
-        violations.push(Violation::new(parent_pointer(E::KIND), "is required"));
+        violations.push(parent_pointer(E::KIND), "is required");
     }
-    if !violations.is_empty() {
-        return Err(Error::invalid(violations));
-    }
+    violations.finish()?;
     let id = settings.environment.ids.next_id(settings.environment.clock.now());
     let created = created_time(id);
     E::date_schemas(&mut fields, None, created);
@@ -222,6 +221,9 @@ pub(crate) fn check_unique<E: Entity>(
     }
 }
 
+/// The most bytes of a character: a cut text is shorter than the bound by less.
+const LONGEST_CHARACTER: usize = 4;
+
 /// A text that is indexed under each parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextIndex {
@@ -243,10 +245,10 @@ pub(crate) fn same_text<E: Entity>(
     let range = bounds::children_by_text_prefix(parent, TextKey::new(Some(text)).as_bytes());
     let (ids, _) = view.ids_in(order.keyspace(E::KIND), &range, usize::MAX)?;
     let folded = fold(text);
-    if folded.len() < FOLDED_BYTES {
+    if folded.len() <= FOLDED_BYTES - LONGEST_CHARACTER {
         return Ok(ids);
     }
-    // The key may be cut: only the records tell.
+    // A key may be cut, this one or that of a longer text: only the records tell.
     verified::<E>(view, ids, |head| match head.scalar(path) {
         Scalar::Text(found) => fold(found) == folded,
         _ => false,

@@ -6,6 +6,8 @@ pub(crate) mod delete;
 pub(crate) mod settings;
 pub(crate) mod stage;
 pub(crate) mod tenants;
+#[cfg(test)]
+mod tests;
 pub(crate) mod view;
 
 pub(crate) use settings::Settings;

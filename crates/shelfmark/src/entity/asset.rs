@@ -119,7 +119,7 @@ pub struct NewDataAsset {
     pub app_id: Option<String>,
     /// Required: 1 to 64 characters, not blank.
     pub app_type: String,
-    /// Ignored on create, where the actor becomes the owner; kept when `None` on replace.
+    /// Ignored on create, where the actor becomes the owner; kept when `None` on replace, else 1 to 255 bytes, not blank.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner_id: Option<String>,
     /// The space it belongs to.

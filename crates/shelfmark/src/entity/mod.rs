@@ -26,11 +26,12 @@ pub use set::{AssetInfo, DataSet, NewDataSet};
 pub use stamps::Stamps;
 pub use store::{DataStore, NewDataStore};
 
-use crate::error::{Error, Result, Violation};
+use crate::error::Result;
 use crate::ids::{AssetId, EntityId, EntityKind, SetId, StoreId};
 use crate::index::Indexed;
 use crate::sortkey::Scalar;
 use crate::time::Timestamp;
+use crate::violations::Violations;
 
 /// A JSON object with its keys in the order they were given, as `properties` and `loadOptions` hold one.
 pub type JsonObject = Map<String, Value>;
@@ -84,15 +85,11 @@ pub trait NewEntity:
     /// `Invalid` with every violation: malformed JSON, duplicate keys, numbers out of range, values of a wrong type, an `id` or a
     /// `version` that is not null, broken rules.
     fn from_json(text: &[u8]) -> Result<Self> {
-        let mut violations = Vec::new();
+        let mut violations = Violations::default();
         let value = crate::json::parse(text)?;
         let new = reader::read_new::<Self::Entity>(value, &mut violations);
         rules::check::<Self::Entity>(&new, &mut violations);
-        if violations.is_empty() {
-            Ok(new)
-        } else {
-            Err(Error::invalid(violations))
-        }
+        violations.finish().map(|()| new)
     }
 }
 
@@ -317,14 +314,13 @@ macro_rules! entity_traits {
             /// By the same rules as [`NewEntity::from_json`], except that duplicate keys and integers out of range are as the format's own
             /// reader takes them.
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let mut violations: Vec<Violation> = Vec::new();
+                let mut violations = Violations::default();
                 let new = reader::read_new::<$entity>(Value::deserialize(deserializer)?, &mut violations);
                 rules::check::<$entity>(&new, &mut violations);
-                if violations.is_empty() {
-                    Ok(new)
-                } else {
-                    Err(serde::de::Error::custom(Error::invalid(violations)))
-                }
+                violations
+                    .finish()
+                    .map(|()| new)
+                    .map_err(serde::de::Error::custom)
             }
         }
     };

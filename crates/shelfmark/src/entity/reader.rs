@@ -7,17 +7,18 @@ use super::{Entity, JsonObject};
 use crate::error::Violation;
 use crate::json::child;
 use crate::time::Timestamp;
+use crate::violations::Violations;
 
 /// One object being read; fields are taken out of it.
 #[doc(hidden)]
 pub struct Reader<'a> {
     pointer: String,
     object: JsonObject,
-    violations: &'a mut Vec<Violation>,
+    violations: &'a mut Violations,
 }
 
 /// Reads the input of a creation: `id` and `version` must be absent or null.
-pub(crate) fn read_new<E: Entity>(value: Value, violations: &mut Vec<Violation>) -> E::New {
+pub(crate) fn read_new<E: Entity>(value: Value, violations: &mut Violations) -> E::New {
     let mut reader = Reader::top(value, violations);
     for made in ["id", "version"] {
         if reader.take(made).is_some() {
@@ -32,7 +33,7 @@ pub(crate) fn read_new<E: Entity>(value: Value, violations: &mut Vec<Violation>)
 }
 
 /// Reads the document that a patch made of an entity: whatever the catalog sets is ignored, but another `id` is refused.
-pub(crate) fn read_patched<E: Entity>(value: Value, id: Uuid, violations: &mut Vec<Violation>) -> E::New {
+pub(crate) fn read_patched<E: Entity>(value: Value, id: Uuid, violations: &mut Violations) -> E::New {
     let mut reader = Reader::top(value, violations);
     if reader.text("id").is_some_and(|given| given.parse() != Ok(id)) {
         reader.refuse("id", "is made by the catalog and never changes");
@@ -41,7 +42,7 @@ pub(crate) fn read_patched<E: Entity>(value: Value, id: Uuid, violations: &mut V
 }
 
 impl<'a> Reader<'a> {
-    fn top(value: Value, violations: &'a mut Vec<Violation>) -> Self {
+    fn top(value: Value, violations: &'a mut Violations) -> Self {
         let mut reader = Reader {
             pointer: String::new(),
             object: JsonObject::new(),
@@ -49,9 +50,7 @@ impl<'a> Reader<'a> {
         };
         match value {
             Value::Object(object) => reader.object = object,
-            _ => reader
-                .violations
-                .push(Violation::new("", "must be a JSON object")),
+            _ => reader.violations.push("", "must be a JSON object"),
         }
         reader
     }
@@ -62,8 +61,7 @@ impl<'a> Reader<'a> {
 
     /// Notes a violation at the field `name`.
     pub fn refuse(&mut self, name: &str, message: impl Into<String>) {
-        self.violations
-            .push(Violation::new(child(&self.pointer, name), message));
+        self.violations.push(child(&self.pointer, name), message);
     }
 
     /// The text at `name`.
@@ -134,10 +132,8 @@ impl<'a> Reader<'a> {
             match element {
                 Value::String(text) => texts.push(text),
                 _ => {
-                    self.violations.push(Violation::new(
-                        child(&pointer, &index.to_string()),
-                        "must be a text",
-                    ));
+                    self.violations
+                        .note(|| Violation::new(child(&pointer, &index.to_string()), "must be a text"));
                     // Keeps the positions of those behind it, and is a duplicate of none.
                     texts.push(format!("\0{index}"));
                 }
@@ -156,9 +152,9 @@ impl<'a> Reader<'a> {
             let object = match element {
                 Value::Object(object) => object,
                 _ => {
-                    self.violations.push(Violation::new(pointer, "must be an object"));
+                    self.violations.push(pointer, "must be an object");
                     // Keeps the positions of those behind it; what it lacks is nobody's fault.
-                    let violations = &mut Vec::new();
+                    let violations = &mut Violations::default();
                     list.push(read(&mut Reader {
                         pointer: String::new(),
                         object: JsonObject::new(),
@@ -178,9 +174,9 @@ impl<'a> Reader<'a> {
 
     /// As [`Reader::list`], and the list must be there.
     pub fn required_list<T>(&mut self, name: &str, read: impl FnMut(&mut Reader<'_>) -> T) -> Vec<T> {
-        let before = self.violations.len();
+        let before = self.violations.count();
         let list = self.list(name, read);
-        if list.is_none() && self.violations.len() == before {
+        if list.is_none() && self.violations.count() == before {
             self.refuse(name, "is required");
         }
         list.unwrap_or_default()
@@ -199,9 +195,9 @@ impl<'a> Reader<'a> {
 
     /// As [`Reader::object`], and the object must be there.
     pub fn required_object<T: Default>(&mut self, name: &str, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
-        let before = self.violations.len();
+        let before = self.violations.count();
         let object = self.object(name, read);
-        if object.is_none() && self.violations.len() == before {
+        if object.is_none() && self.violations.count() == before {
             self.refuse(name, "is required");
         }
         object.unwrap_or_default()

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Entity, JsonObject};
-use crate::error::Violation;
 use crate::json;
+use crate::violations::Violations;
 
 /// The most bytes that an entity may have encoded: head, schemas, free JSON.
 pub(crate) const MAX_ENTITY_BYTES: usize = 1 << 20;
@@ -36,13 +36,13 @@ pub struct Checker<'a> {
 
 #[derive(Default)]
 struct Found {
-    violations: Vec<Violation>,
+    violations: Violations,
     /// Pointers named already: one violation each.
     pointers: HashSet<String>,
 }
 
 /// Checks every rule that needs no view of the catalog. A pointer that `violations` names already is not named again.
-pub(crate) fn check<E: Entity>(fields: &E::New, violations: &mut Vec<Violation>) {
+pub(crate) fn check<E: Entity>(fields: &E::New, violations: &mut Violations) {
     let pointers = violations
         .iter()
         .map(|violation| violation.pointer.clone())
@@ -72,7 +72,7 @@ impl Checker<'_> {
             }
         }
         if self.found.pointers.insert(pointer.clone()) {
-            self.found.violations.push(Violation::new(pointer, message));
+            self.found.violations.push(pointer, message);
         }
     }
 

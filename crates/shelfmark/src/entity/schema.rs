@@ -518,22 +518,39 @@ fn check_decimal(properties: Option<&JsonObject>, checker: &mut Checker<'_>) {
     });
 }
 
-/// Dates each schema of `new`: as in `old` where that has the same schema, else `now`.
+/// Dates each schema of `new`, by content: one that is as it was in `old`, at its place or moved, keeps its date; else it is `now`. Each schema of `old` gives its
+/// date once, so a copy of one is a change.
 pub(super) fn date<'a>(
     new: impl Iterator<Item = &'a mut Schema>,
     old: impl Iterator<Item = &'a Schema>,
     now: Timestamp,
 ) {
-    // By content, so that a schema that only moved keeps its date.
-    let mut known: HashMap<Vec<u8>, Timestamp> = HashMap::new();
-    for schema in old {
-        if let (Some(content), Some(date)) = (content(schema), schema.effective_date) {
-            known.insert(content, date);
+    let mut old: Vec<_> = old
+        .map(|schema| (content(schema), schema.effective_date))
+        .collect();
+    let mut moved = Vec::new();
+    for (place, schema) in new.enumerate() {
+        let content = content(schema);
+        schema.effective_date = Some(now);
+        match old.get_mut(place).filter(|(known, _)| *known == content) {
+            Some((known, date)) => {
+                *known = None;
+                schema.effective_date = *date;
+            }
+            None => moved.push((schema, content)),
         }
     }
-    for schema in new {
-        let date = content(schema).and_then(|content| known.get(&content).copied());
-        schema.effective_date = Some(date.unwrap_or(now));
+    let mut unclaimed: HashMap<Vec<u8>, Vec<Timestamp>> = HashMap::new();
+    for (content, date) in old {
+        if let (Some(content), Some(date)) = (content, date) {
+            unclaimed.entry(content).or_default().push(date);
+        }
+    }
+    for (schema, content) in moved {
+        let dates = content.and_then(|content| unclaimed.get_mut(&content));
+        if let Some(date) = dates.and_then(Vec::pop) {
+            schema.effective_date = Some(date);
+        }
     }
 }
 

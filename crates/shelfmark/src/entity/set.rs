@@ -131,7 +131,7 @@ pub struct NewDataSet {
     /// The primary schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Schema>,
-    /// Ignored on create, where the actor becomes the owner; kept when `None` on replace.
+    /// Ignored on create, where the actor becomes the owner; kept when `None` on replace, else 1 to 255 bytes, not blank.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner_id: Option<String>,
     /// The space it belongs to.

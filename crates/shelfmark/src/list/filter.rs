@@ -59,7 +59,8 @@ impl Filter {
         self
     }
 
-    /// Modified at this time or later.
+    /// Modified at this time or later. A creation tells the time at which it was asked for, and may be committed a little later, behind others or at the end
+    /// of its chunk: who polls by this should let the periods overlap.
     #[must_use]
     pub fn modified_since(mut self, since: Timestamp) -> Self {
         self.modified_since = Some(since);
