@@ -34,7 +34,6 @@ fn the_catalog_does_what_the_oracle_says() {
             "proptest-regressions",
         ))),
         source_file: Some(file!()),
-        max_shrink_iters: 4_096,
         ..Config::default()
     };
     let cases = config.cases;

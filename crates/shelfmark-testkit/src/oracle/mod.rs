@@ -219,7 +219,7 @@ impl Oracle {
         Failure {
             name_taken: failure
                 .name_taken
-                .map(|by| if by > known { Uuid::nil() } else { by }),
+                .map(|by| if *by > known { Box::default() } else { by }),
             ..failure
         }
     }
