@@ -23,7 +23,7 @@ pub(crate) type Answer = Result<Value, Failure>;
 /// A kind of entity, as operations speak of it.
 pub(crate) trait Modelled: Entity {
     fn selection(selection: &Selection, ids: &Ids) -> Self::Selection;
-    fn new(draft: &Draft, ids: &Ids) -> Option<Self::New>;
+    fn input(draft: &Draft, ids: &Ids) -> Option<Self::New>;
     fn edit(edit: &Edit, ids: &Ids, fields: &mut Self::New);
 }
 
@@ -89,7 +89,7 @@ impl Modelled for DataStore {
         AllStores
     }
 
-    fn new(draft: &Draft, _ids: &Ids) -> Option<NewDataStore> {
+    fn input(draft: &Draft, _ids: &Ids) -> Option<NewDataStore> {
         match &draft.input {
             Input::Store(new) => Some((**new).clone()),
             _ => None,
@@ -109,7 +109,7 @@ impl Modelled for DataAsset {
         }
     }
 
-    fn new(draft: &Draft, ids: &Ids) -> Option<NewDataAsset> {
+    fn input(draft: &Draft, ids: &Ids) -> Option<NewDataAsset> {
         match &draft.input {
             Input::Asset(new) => Some(NewDataAsset {
                 store: draft.parent.map(|id| StoreId::from_uuid(real(ids, &id))),
@@ -140,7 +140,7 @@ impl Modelled for DataSet {
         }
     }
 
-    fn new(draft: &Draft, ids: &Ids) -> Option<NewDataSet> {
+    fn input(draft: &Draft, ids: &Ids) -> Option<NewDataSet> {
         match &draft.input {
             Input::Set(new) => Some(NewDataSet {
                 asset: draft.parent.map(|id| AssetId::from_uuid(real(ids, &id))),
@@ -200,8 +200,8 @@ impl Executor<'_> {
         (self.id::<E>(&target.id), expectation)
     }
 
-    fn new<E: Modelled>(&self, draft: &Draft) -> Option<E::New> {
-        E::new(draft, &self.ids.borrow())
+    fn input<E: Modelled>(&self, draft: &Draft) -> Option<E::New> {
+        E::input(draft, &self.ids.borrow())
     }
 
     fn selection<E: Modelled>(&self, selection: &Selection) -> E::Selection {
@@ -238,14 +238,14 @@ impl Executor<'_> {
             WriteOp::CreateAll(drafts) => {
                 let kind = drafts.first().map_or(EntityKind::Store, Draft::kind);
                 by_kind!(kind, E => {
-                    let members: Vec<_> = drafts.iter().filter_map(|draft| self.new::<E>(draft)).collect();
+                    let members: Vec<_> = drafts.iter().filter_map(|draft| self.input::<E>(draft)).collect();
                     let ids = self.fail(to.create_all(members))?;
                     Ok(self.bind(&ids))
                 })
             }
             WriteOp::Replace(target, draft) => by_kind!(draft.kind(), E => {
                 let (id, expectation) = self.target::<E>(target);
-                let new = self.new::<E>(draft).unwrap_or_default();
+                let new = self.input::<E>(draft).unwrap_or_default();
                 Ok(self.shown(&self.fail(to.replace(id, expectation, new))?))
             }),
             WriteOp::ReplaceAll(members) => {
@@ -257,7 +257,7 @@ impl Executor<'_> {
                         .iter()
                         .filter_map(|(target, draft)| {
                             let (id, expectation) = self.target::<E>(target);
-                            Some((id, expectation, self.new::<E>(draft)?))
+                            Some((id, expectation, self.input::<E>(draft)?))
                         })
                         .collect();
                     Ok(self.shown(&self.fail(to.replace_all(members))?))
@@ -298,15 +298,14 @@ impl Executor<'_> {
                 agreed(would, self.deleted(to.delete_all(members)))
             }),
             WriteOp::DeleteSelected(kind, selection) => by_kind!(kind, E => {
-                let selection = self.selection::<E>(selection);
-                let would = self.deleted(to.would_delete_selected::<E>(selection.clone()));
-                agreed(would, self.deleted(to.delete_selected::<E>(selection)))
+                let would = self.deleted(to.would_delete_selected::<E>(self.selection::<E>(selection)));
+                agreed(would, self.deleted(to.delete_selected::<E>(self.selection::<E>(selection))))
             }),
         }
     }
 
     fn create<E: Modelled, W: Write>(&self, to: &W, draft: &Draft) -> Answer {
-        let Some(new) = self.new::<E>(draft) else {
+        let Some(new) = self.input::<E>(draft) else {
             return Ok(Value::Null);
         };
         let entity = self.fail(to.create(new))?;

@@ -27,13 +27,13 @@ pub struct Failure {
     /// Which ids are missing.
     pub missing: BTreeSet<Uuid>,
     /// Id, expected and found version.
-    pub conflict: Option<(Uuid, u64, u64)>,
+    pub conflict: Option<Box<(Uuid, u64, u64)>>,
     /// The assets of each store that has some.
     pub not_empty: BTreeMap<Uuid, u64>,
     /// Who has the technical name; nil is a member of the same call, which went with it.
-    pub name_taken: Option<Uuid>,
+    pub name_taken: Option<Box<Uuid>>,
     /// Index and number stored of a bulk call.
-    pub bulk: Option<(u64, u64)>,
+    pub bulk: Option<(Option<u64>, u64)>,
 }
 
 impl Failure {
@@ -77,7 +77,7 @@ impl Failure {
     /// The same error of a member of a bulk call.
     #[must_use]
     pub fn at(mut self, index: usize, stored: usize) -> Self {
-        self.bulk = Some((index as u64, stored as u64));
+        self.bulk = Some((Some(index as u64), stored as u64));
         self
     }
 
@@ -92,11 +92,8 @@ impl Failure {
                 .map(|id| ids.canonical(id.uuid()))
                 .collect(),
             conflict: error.conflict().map(|conflict| {
-                (
-                    ids.canonical(conflict.entity.uuid()),
-                    conflict.expected,
-                    conflict.found,
-                )
+                let id = ids.canonical(conflict.entity.uuid());
+                Box::new((id, conflict.expected, conflict.found))
             }),
             not_empty: error
                 .not_empty()
@@ -105,7 +102,7 @@ impl Failure {
                 .collect(),
             name_taken: error
                 .name_taken()
-                .map(|id| ids.canonical.get(&id.uuid()).copied().unwrap_or_default()),
+                .map(|id| Box::new(ids.canonical.get(&id.uuid()).copied().unwrap_or_default())),
             bulk: error.bulk().map(|bulk| (bulk.index, bulk.stored)),
         }
     }

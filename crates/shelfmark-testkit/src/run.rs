@@ -73,7 +73,7 @@ impl Tally {
         match operation {
             Operation::Write(_, _, write) => self.count(write.name(), failed.as_ref()),
             Operation::Read(_, read) | Operation::ReadHeld(_, read) => {
-                self.count(read.name(), failed.as_ref())
+                self.count(read.name(), failed.as_ref());
             }
             _ => {}
         }

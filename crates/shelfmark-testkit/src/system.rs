@@ -283,7 +283,7 @@ impl System {
         let executor = self.executor(&elsewhere);
         let members: Vec<_> = drafts
             .iter()
-            .filter_map(|draft| E::new(draft, &self.ids.borrow()))
+            .filter_map(|draft| E::input(draft, &self.ids.borrow()))
             .collect();
         let mut reported = 0;
         let options = Batched::new()

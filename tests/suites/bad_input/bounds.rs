@@ -197,7 +197,7 @@ fn an_entity_has_at_most_a_mebibyte_encoded() {
             .invalid(batched, &[""])
             .bulk()
             .map(|bulk| (bulk.index, bulk.stored)),
-        Some((1, 0))
+        Some((Some(1), 0))
     );
 
     let elsewhere = still.catalog.session("elsewhere", "ann").unwrap();

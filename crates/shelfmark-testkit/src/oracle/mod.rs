@@ -219,7 +219,7 @@ impl Oracle {
         Failure {
             name_taken: failure
                 .name_taken
-                .map(|by| if by > known { Uuid::nil() } else { by }),
+                .map(|by| if *by > known { Box::default() } else { by }),
             ..failure
         }
     }
@@ -237,7 +237,7 @@ impl Oracle {
                 Err(failure) => {
                     let failure = self.undo(before, failure);
                     let (index, _) = failure.bulk.unwrap_or_default();
-                    return Err(failure.at(position + index as usize, position));
+                    return Err(failure.at(position + index.unwrap_or_default() as usize, position));
                 }
             }
         }

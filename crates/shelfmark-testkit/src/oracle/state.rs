@@ -147,21 +147,32 @@ pub(super) fn dates_of(fields: &Object, old: Option<&Record>, now: i64) -> Vec<i
             .map(|schema| Value::Object(schema.clone()).to_string())
             .collect()
     };
-    let known: Vec<(String, i64)> = old
+    // Each old schema gives its date once: first to the one at its place, then, the last first, to those that moved.
+    let mut known: Vec<Option<(String, i64)>> = old
         .map(|old| {
-            texts(&old.fields)
-                .into_iter()
-                .zip(old.dates.iter().copied())
-                .collect()
+            let dated = texts(&old.fields).into_iter().zip(old.dates.iter().copied());
+            dated.map(Some).collect()
         })
         .unwrap_or_default();
-    texts(fields)
-        .iter()
-        .map(|text| {
-            let same = known.iter().rev().find(|(known, _)| known == text);
-            same.map_or(now, |(_, date)| *date)
-        })
-        .collect()
+    let texts = texts(fields);
+    let mut dates: Vec<Option<i64>> = vec![None; texts.len()];
+    for (place, text) in texts.iter().enumerate() {
+        if let Some(old) = known.get_mut(place)
+            && old.as_ref().is_some_and(|(known, _)| known == text)
+        {
+            dates[place] = old.take().map(|(_, date)| date);
+        }
+    }
+    for (text, date) in texts.iter().zip(&mut dates) {
+        if date.is_none() {
+            let same = known
+                .iter_mut()
+                .rev()
+                .find(|old| old.as_ref().is_some_and(|(known, _)| known == text));
+            *date = same.and_then(Option::take).map(|(_, date)| date);
+        }
+    }
+    dates.into_iter().map(|date| date.unwrap_or(now)).collect()
 }
 
 /// What a write sets: the fields as they show, the owner and the parent where they are named.

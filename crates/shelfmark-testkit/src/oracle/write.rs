@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shelfmark::{EntityKind, ErrorKind};
 use uuid::Uuid;
 
-use super::fields::{broken_rules, parent_field};
+use super::fields::{Object, broken_rules, parent_field};
 use super::list::{exact, fold, select};
 use super::resolve::above;
 use super::state::{Entities, Given, Record, dates_of};
@@ -46,7 +46,7 @@ fn parent_pointer(kind: EntityKind) -> Option<String> {
 fn expect(target: &Target, record: &Record) -> Result<(), Failure> {
     match target.expect {
         Expect::Exactly(expected) if expected != record.version => Err(Failure {
-            conflict: Some((record.id, expected, record.version)),
+            conflict: Some(Box::new((record.id, expected, record.version))),
             ..Failure::new(ErrorKind::VersionConflict)
         }),
         _ => Ok(()),
@@ -200,7 +200,7 @@ impl Oracle {
             });
         match taken {
             Some(by) => Err(Failure {
-                name_taken: Some(by),
+                name_taken: Some(Box::new(by)),
                 ..Failure::new(ErrorKind::NameTaken)
             }),
             None => Ok(()),
@@ -299,17 +299,16 @@ impl Oracle {
         }
         let owner = given.owner.unwrap_or_else(|| old.owner.clone());
         // As text, so that another order of free members is a change.
-        let same = Value::Object(given.fields.clone()).to_string()
-            == Value::Object(old.fields.clone()).to_string()
-            && owner == old.owner;
+        let text = |fields: &Object| Value::Object(fields.clone()).to_string();
+        let same = text(&given.fields) == text(&old.fields) && owner == old.owner;
         if !same {
-            let now = self.environment.now();
+            let now = self.environment.now().max(old.modified);
             let dates = dates_of(&given.fields, Some(&old), now);
             let record = Record {
                 version: old.version + 1,
                 owner,
                 modified_by: actor.name().to_owned(),
-                modified: now.max(old.modified),
+                modified: now,
                 fields: given.fields,
                 dates,
                 ..(*old).clone()

@@ -46,19 +46,26 @@ pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
 
 /// The sequence of this seed: always the same one.
 pub fn from_seed(seed: u64, most: usize) -> (Setup, Vec<Operation>) {
+    generate(seed, &sequence(most))
+}
+
+/// The sequence that these bytes decide about, as a fuzzer gives them: the first four the setup, each four behind them one operation. So what a
+/// fuzzer changes, inserts, or cuts out is an operation too.
+pub fn from_bytes(bytes: &[u8]) -> (Setup, Vec<Operation>) {
+    let mut seeds = bytes.chunks_exact(4).map(|chunk| {
+        let word = chunk.first_chunk().copied().unwrap_or_default();
+        u64::from(u32::from_le_bytes(word))
+    });
+    let setup = generate(seeds.next().unwrap_or_default(), &setup());
+    let operation = operation();
+    (setup, seeds.map(|seed| generate(seed, &operation)).collect())
+}
+
+fn generate<S: Strategy>(seed: u64, strategy: &S) -> S::Value {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    generate(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes), most)
-}
-
-/// The sequence that these bytes decide about, as a fuzzer gives them: what is missing counts as zero.
-pub fn from_bytes(bytes: &[u8], most: usize) -> (Setup, Vec<Operation>) {
-    generate(TestRng::from_seed(RngAlgorithm::PassThrough, bytes), most)
-}
-
-fn generate(rng: TestRng, most: usize) -> (Setup, Vec<Operation>) {
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    match sequence(most).new_tree(&mut runner) {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    match strategy.new_tree(&mut TestRunner::new_with_rng(Config::default(), rng)) {
         Ok(tree) => tree.current(),
         Err(reason) => unreachable!("nothing is filtered: {reason}"),
     }
@@ -204,10 +211,15 @@ mod tests {
         let (setup, operations) = from_seed(7, 60);
         assert_eq!((setup, operations.clone()), from_seed(7, 60));
         assert_ne!(operations, from_seed(8, 60).1);
-        let bytes: Vec<u8> = (0..4_096_u32)
-            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-            .collect();
-        assert_eq!(from_bytes(&bytes, 60), from_bytes(&bytes, 60));
-        assert!(!from_bytes(&[], 60).1.is_empty());
+        let bytes: Vec<u8> = (0..120).map(|byte: u8| byte.wrapping_mul(37)).collect();
+        let (setup, operations) = from_bytes(&bytes);
+        assert_eq!(operations.len(), 29);
+        let mut changed = bytes;
+        changed[8] ^= 1;
+        let (same_setup, others) = from_bytes(&changed);
+        assert_eq!(setup, same_setup);
+        let different: Vec<usize> = (0..29).filter(|&at| operations[at] != others[at]).collect();
+        assert_eq!(different, [1]);
+        assert!(from_bytes(&[]).1.is_empty());
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::ids::EntityId;
 use crate::keyspace::Parent;
 use crate::patch::{self, Patch};
+use crate::time::Timestamp;
 use crate::violations::Violations;
 use crate::{Expectation, TypedId as _};
 
@@ -25,7 +26,9 @@ pub(crate) fn change<E: Entity>(
     let old = read_for_change::<E>(stage, id, expectation)?;
     let mut fields = make(stage, &old)?;
     check_fields::<E>(&fields, &old)?;
-    E::date_schemas(&mut fields, Some(&old.fields), stage.now());
+    // Never back, whatever the clock does.
+    let now = stage.now().max(old.meta.last_modified_time);
+    E::date_schemas(&mut fields, Some(&old.fields), now);
     let owner_id = E::named_owner(&fields).unwrap_or(&old.meta.owner_id).to_owned();
     // As a stored record gives them back: the parent named, the owner kept apart.
     let fields = E::with_parent_and_owner(fields, old.lineage, None);
@@ -46,7 +49,7 @@ pub(crate) fn change<E: Entity>(
     // By what is stored: members of free JSON in another order are equal, but their order is kept.
     let changed = schemas.old != schemas.new || encode_head(&old)? != encode_head(&new)?;
     let new = if changed {
-        stage_change(stage, id.uuid(), &old, new, &schemas)?
+        stage_change(stage, id.uuid(), &old, new, &schemas, now)?
     } else {
         old
     };
@@ -99,12 +102,13 @@ fn stage_change<E: Entity>(
     old: &State<E>,
     mut new: State<E>,
     schemas: &Schemas,
+    now: Timestamp,
 ) -> Result<State<E>> {
     // There is an old state, so there is a tenant.
     let tenant = stage.tenant_for_write()?;
     new.meta.version += 1;
     stage.actor.clone_into(&mut new.meta.last_modified_by);
-    new.meta.last_modified_time = stage.now().max(old.meta.last_modified_time);
+    new.meta.last_modified_time = now;
     let parent = Parent {
         tenant,
         id: new.lineage.parent(E::KIND).map(EntityId::uuid),
