@@ -6,7 +6,7 @@ use std::fmt;
 use crate::ids::EntityId;
 
 /// How many violations a message tells; the accessor has all.
-const TOLD: usize = 20;
+const TOLD: usize = 100;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
