@@ -8,6 +8,7 @@ use crate::backend::{Backend, CommitOptions, Durability, Health, Snapshot, Write
 use crate::engine::Settings;
 use crate::engine::tenants::{self, check_name};
 use crate::error::Result;
+use crate::group::GroupCommit;
 use crate::keyspace::TenantNumber;
 use crate::options::Options;
 use crate::reentry;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) settings: Settings,
     pub(crate) durability: Durability,
+    pub(crate) group: GroupCommit,
     tenants: TenantCache,
 }
 
@@ -49,6 +51,7 @@ impl Inner {
             backend,
             settings,
             durability,
+            group: GroupCommit::default(),
             tenants: TenantCache::default(),
         }
     }
@@ -58,13 +61,22 @@ impl Inner {
         self.tenants.snapshot_of(&*self.backend, tenant)
     }
 
-    /// The one way to the backend's commit.
+    /// A commit of its own.
     pub(crate) fn commit(
         &self,
         durability: Durability,
         plan: &mut dyn FnMut(&dyn Snapshot) -> Result<WriteBatch>,
     ) -> Result<()> {
         let _entered = reentry::enter_write()?;
+        self.backend_commit(durability, plan)
+    }
+
+    /// The one way to the backend's commit, for those who have entered a write.
+    pub(crate) fn backend_commit(
+        &self,
+        durability: Durability,
+        plan: &mut dyn FnMut(&dyn Snapshot) -> Result<WriteBatch>,
+    ) -> Result<()> {
         let operation = self
             .settings
             .environment

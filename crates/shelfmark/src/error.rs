@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::ids::EntityId;
 
@@ -163,7 +164,7 @@ pub struct BulkFailure {
     pub stored: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 enum Detail {
     #[default]
     None,
@@ -188,16 +189,17 @@ enum Detail {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
     detail: Detail,
     bulk: Option<BulkFailure>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    /// Shared, since writers that were committed together get the same error.
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -219,7 +221,7 @@ impl Error {
     /// The same error with the lower-level error that caused it.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(source.into().into());
         self
     }
 

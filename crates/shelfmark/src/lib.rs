@@ -49,6 +49,7 @@ mod environment;
 mod error;
 mod expectation;
 mod format;
+mod group;
 mod ids;
 mod index;
 mod json;

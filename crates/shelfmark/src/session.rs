@@ -235,15 +235,15 @@ impl Read for Session {
 impl Write for Session {
     fn run<T: Send + 'static>(
         &self,
-        mut operation: impl FnMut(&mut Stage<'_>) -> Result<T> + Send + 'static,
+        operation: impl FnMut(&mut Stage<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let mut outcome = None;
-        self.inner.commit(self.durability, &mut |snapshot| {
-            let mut stage = Stage::new(&self.inner.settings, snapshot, &self.tenant, &self.actor)?;
-            outcome = Some(operation(&mut stage)?);
-            Ok(stage.batch)
-        })?;
-        outcome.ok_or_else(|| Error::new(ErrorKind::Internal, "the backend committed without a plan"))
+        let _entered = reentry::enter_write()?;
+        self.inner.group.run(
+            &self.inner,
+            (&self.tenant, &self.actor),
+            self.durability,
+            operation,
+        )
     }
 
     fn outside_of_writes<R>(&self, work: impl FnOnce() -> R) -> Result<R> {

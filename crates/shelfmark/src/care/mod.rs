@@ -116,6 +116,10 @@ pub struct CatalogStats {
     pub assets: u64,
     /// Data sets of all tenants.
     pub sets: u64,
+    /// Commits that single-shot writes shared, since the catalog was opened.
+    pub groups: u64,
+    /// The writes that were in them.
+    pub grouped_writes: u64,
     /// Figures of the backend: sizes, open snapshots, commits.
     pub backend: BackendStats,
 }
@@ -209,7 +213,10 @@ impl Catalog {
     pub fn stats(&self) -> Result<CatalogStats> {
         let backend = self.inner.backend.stats()?;
         let snapshot = self.inner.backend.snapshot()?;
+        let (groups, grouped_writes) = self.inner.group.counts();
         let mut stats = CatalogStats {
+            groups,
+            grouped_writes,
             backend,
             ..CatalogStats::default()
         };
