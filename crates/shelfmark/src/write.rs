@@ -16,7 +16,7 @@ use crate::{EntityId, Expectation};
 const UPDATE_ATTEMPTS: usize = 100;
 
 /// Writing to one tenant: on a [`Session`](crate::Session) each call is a transaction of its own, in a [`Transaction`](crate::Transaction) all
-/// are one. Sealed.
+/// are one. Sealed. Writes that many threads make at once on sessions share commits, each with its own outcome.
 ///
 /// Every call is all or nothing. All can give `StorageFull`, `Io`, `ReadOnly`, `Corrupt`, `Unavailable`, `CommitUnknown`, and `ReentrantWrite` where a session is used
 /// inside a transaction; each names what else it can give. In bulk calls other than deletions [`Error::bulk`] tells which member was
