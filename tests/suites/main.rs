@@ -5,6 +5,7 @@ mod care;
 mod concurrency;
 mod conformance;
 mod documents;
+mod lists;
 mod model;
 mod opening;
 mod reads;
