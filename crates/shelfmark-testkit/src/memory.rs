@@ -1,8 +1,10 @@
 //! A backend of ordered maps: the smallest implementation of the seam, and the fastest for tests.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::ops::{Bound, ControlFlow};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -23,7 +25,8 @@ type Spaces = [Arc<Space>; SPACES];
 
 /// Keeps everything in memory, in one `BTreeMap` for each keyspace. Keeps no counters: `count` counts rows, as a SQL backend would.
 ///
-/// A clone shares the data, so that a catalog can be closed and opened again over what it left.
+/// A clone shares the data, so that a catalog can be closed and opened again over what it left. A snapshot panics when it is read from inside
+/// one of its own visitors, which an engine behind a connection could not answer.
 #[derive(Debug, Clone)]
 pub struct MemoryBackend {
     shared: Arc<Shared>,
@@ -106,6 +109,7 @@ impl Backend for MemoryBackend {
         let spaces = state.spaces.clone();
         Ok(Box::new(View {
             spaces,
+            visits: Visits::new(),
             _ticket: Some(Ticket {
                 number,
                 shared: Arc::clone(&self.shared),
@@ -126,6 +130,7 @@ impl Backend for MemoryBackend {
         *asked += 1;
         let view = View {
             spaces: lock(&self.shared.state).spaces.clone(),
+            visits: Visits::new(),
             _ticket: None,
         };
         let mut batch = plan(&view)?;
@@ -215,7 +220,39 @@ fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
 /// The maps as they were. The view of a `plan` has no ticket, since it ends with the commit.
 struct View {
     spaces: Spaces,
+    visits: Visits,
     _ticket: Option<Ticket>,
+}
+
+thread_local! {
+    /// The views whose visitors are running on this thread.
+    static VISITED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Tells the visitors of one view from those of others.
+struct Visits(u64);
+
+impl Visits {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Panics inside one of the view's own visitors; else, until dropped, whoever comes is inside one.
+    fn begin(&self) -> Visit {
+        let inside = VISITED.with_borrow(|visited| visited.contains(&self.0));
+        assert!(!inside, "a snapshot is read from inside one of its own visitors");
+        VISITED.with_borrow_mut(|visited| visited.push(self.0));
+        Visit
+    }
+}
+
+struct Visit;
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        VISITED.with_borrow_mut(Vec::pop);
+    }
 }
 
 /// One open snapshot in the figures.
@@ -232,6 +269,7 @@ impl Drop for Ticket {
 
 impl Snapshot for View {
     fn get(&self, space: Keyspace, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let _visit = self.visits.begin();
         let value = self.spaces[space.index()].get(key);
         if let Some(value) = value {
             visit(value);
@@ -240,6 +278,7 @@ impl Snapshot for View {
     }
 
     fn get_many(&self, space: Keyspace, keys: &[&[u8]], visit: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        let _visit = self.visits.begin();
         for (position, key) in keys.iter().enumerate() {
             if let Some(value) = self.spaces[space.index()].get(*key) {
                 visit(position, value);
@@ -255,6 +294,7 @@ impl Snapshot for View {
         direction: Direction,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()> {
+        let _visit = self.visits.begin();
         let mut rows = self.spaces[space.index()].range::<[u8], _>(bounds(range));
         loop {
             let row = match direction {
@@ -269,6 +309,7 @@ impl Snapshot for View {
     }
 
     fn count(&self, space: Keyspace, prefixes: &[&[u8]]) -> Result<u64> {
+        let _visit = self.visits.begin();
         let space = &self.spaces[space.index()];
         let count = |prefix: &&[u8]| space.range::<[u8], _>(bounds(&KeyRange::prefix(prefix))).count() as u64;
         Ok(prefixes.iter().map(count).sum())

@@ -1,12 +1,11 @@
 //! From a query to the candidates of one page.
 
-use std::ops::ControlFlow;
-
 use uuid::Uuid;
 
 use crate::Entity;
 use crate::backend::Direction;
 use crate::engine::TenantView;
+use crate::engine::view::decode_head;
 use crate::error::Result;
 use crate::keyspace::IndexOrder;
 
@@ -14,7 +13,7 @@ use super::cursor::{Cursor, Position};
 use super::filter::Filter;
 use super::selection::{Scope, Select as _};
 use super::sort::SortOrder;
-use super::source::{Candidate, Source};
+use super::source::{Candidate, Source, Walker};
 use super::topk::{self, Window};
 use super::{Query, Start};
 
@@ -125,11 +124,6 @@ impl Plan {
         }
     }
 
-    /// Whether the source is in the query's order.
-    pub(super) fn is_walk(&self) -> bool {
-        matches!(self.way, Way::Walk { .. })
-    }
-
     /// Whether the candidates carry rows of a name index.
     pub(super) fn walks_names(&self) -> bool {
         matches!(
@@ -187,23 +181,8 @@ impl Plan {
         direction: Direction,
         slice: &Slice,
     ) -> Result<Found> {
-        let mut candidates = Vec::with_capacity(slice.take.min(1_024));
-        if slice.take > 0 {
-            self.source.walk(
-                view,
-                direction,
-                slice.after.as_deref(),
-                slice.skip,
-                &mut |candidate| {
-                    candidates.push(candidate);
-                    Ok(if candidates.len() < slice.take {
-                        ControlFlow::Continue(())
-                    } else {
-                        ControlFlow::Break(())
-                    })
-                },
-            )?;
-        }
+        let mut walker = self.source.walk(direction, slice.after.as_deref(), slice.skip);
+        let candidates = walker.rows(view, slice.take)?;
         let total = match (slice.count, self.filtered) {
             (false, _) => None,
             (true, false) => Some(self.scope.count(view, E::KIND)?),
@@ -212,7 +191,7 @@ impl Plan {
         Ok(Found { candidates, total })
     }
 
-    /// Looks at records chunk by chunk until the slice is full, or to the end where the total is wanted.
+    /// Looks at records chunk by chunk until the slice is full, or at all of them where the total is wanted.
     fn walk_filtered<E: Entity>(
         &self,
         view: &TenantView<'_>,
@@ -221,75 +200,87 @@ impl Plan {
     ) -> Result<Found> {
         let mut candidates = Vec::new();
         let mut skip = slice.skip;
-        let mut full = false;
-        let mut after = slice.after.clone();
-        while !full {
-            let chunk = self.chunk(view, direction, after.as_deref())?;
-            full = chunk.len() < CHUNK;
-            after = chunk.last().map(|last| last.sort_key().to_vec());
-            let admitted = self.admitted::<E>(view, &chunk)?;
-            for (candidate, admitted) in chunk.into_iter().zip(admitted) {
-                if !admitted {
-                    continue;
-                }
+        let mut matching = 0;
+        // A total is of everything, also of what lies before the slice.
+        let (from, after) = match &slice.after {
+            Some(after) if slice.count => (None, Some(after.as_slice())),
+            after => (after.as_deref(), None),
+        };
+        let mut walker = self.source.walk(direction, from, 0);
+        while slice.count || candidates.len() < slice.take {
+            let Some(chunk) = self.admitted::<E>(view, &mut walker)? else {
+                break;
+            };
+            matching += chunk.len() as u64;
+            let wanted = chunk.into_iter().filter(|candidate| {
+                after.is_none_or(|after| is_behind(candidate.sort_key(), after, direction))
+            });
+            for candidate in wanted {
                 if skip > 0 {
                     skip -= 1;
                 } else if candidates.len() < slice.take {
                     candidates.push(candidate);
                 }
             }
-            full |= candidates.len() >= slice.take;
         }
-        let total = if slice.count {
-            Some(self.count_matching::<E>(view)?)
-        } else {
-            None
-        };
-        Ok(Found { candidates, total })
+        Ok(Found {
+            candidates,
+            total: slice.count.then_some(matching),
+        })
     }
 
-    fn count_matching<E: Entity>(&self, view: &TenantView<'_>) -> Result<u64> {
-        let mut count = 0;
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let chunk = self.chunk(view, Direction::Forward, after.as_deref())?;
-            count += self
-                .admitted::<E>(view, &chunk)?
-                .into_iter()
-                .filter(|&admitted| admitted)
-                .count() as u64;
-            if chunk.len() < CHUNK {
-                return Ok(count);
+    /// Begins a walk over everything that is selected, in the query's order; `None` where the source is not in that order.
+    pub(super) fn walker(&self) -> Option<Walker> {
+        match self.way {
+            Way::Walk { descending, .. } => {
+                let direction = if descending {
+                    Direction::Reverse
+                } else {
+                    Direction::Forward
+                };
+                Some(self.source.walk(direction, None, 0))
             }
-            after = chunk.last().map(|last| last.sort_key().to_vec());
+            Way::TopK(_) => None,
         }
     }
 
-    fn chunk(
+    /// Those of the walk's next chunk that the filter admits; `None` at the end of the walk.
+    pub(super) fn admitted<E: Entity>(
         &self,
         view: &TenantView<'_>,
-        direction: Direction,
-        after: Option<&[u8]>,
-    ) -> Result<Vec<Candidate>> {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        self.source.walk(view, direction, after, 0, &mut |candidate| {
-            chunk.push(candidate);
-            Ok(if chunk.len() < CHUNK {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            })
-        })?;
-        Ok(chunk)
+        walker: &mut Walker,
+    ) -> Result<Option<Vec<Candidate>>> {
+        let mut chunk = walker.chunk(view, CHUNK)?;
+        if chunk.is_empty() {
+            return Ok(None);
+        }
+        if self.residual.is_empty() {
+            return Ok(Some(chunk));
+        }
+        let mut admitted = Vec::with_capacity(chunk.len());
+        if self.source.has_entity_rows(E::KIND) {
+            for candidate in &chunk {
+                let head = decode_head::<E>(&candidate.key, &candidate.value)?;
+                admitted.push(self.residual.admits(&head));
+            }
+        } else {
+            admitted.resize(chunk.len(), false);
+            let ids: Vec<Uuid> = chunk.iter().map(|candidate| candidate.id).collect();
+            view.heads::<E>(&ids, |at, head| {
+                admitted[at] = self.residual.admits(&head);
+                Ok(())
+            })?;
+        }
+        let mut admitted = admitted.into_iter();
+        chunk.retain(|_| admitted.next() == Some(true));
+        Ok(Some(chunk))
     }
+}
 
-    fn admitted<E: Entity>(&self, view: &TenantView<'_>, chunk: &[Candidate]) -> Result<Vec<bool>> {
-        let ids: Vec<Uuid> = chunk.iter().map(|candidate| candidate.id).collect();
-        let mut admitted = vec![false; ids.len()];
-        view.heads::<E>(&ids, |at, head| {
-            admitted[at] = self.residual.admits(&head);
-            Ok(())
-        })?;
-        Ok(admitted)
+/// Whether a walk in `direction` comes to `key` behind `after`.
+fn is_behind(key: &[u8], after: &[u8], direction: Direction) -> bool {
+    match direction {
+        Direction::Forward => key > after,
+        Direction::Reverse => key < after,
     }
 }

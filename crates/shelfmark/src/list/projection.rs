@@ -34,7 +34,8 @@ impl Projection {
         Self::default()
     }
 
-    /// These fields, such as `name` or `dataAssetInfo.dataStoreInfo.name`. Within lists, a dotted field is taken of each element.
+    /// These fields, such as `name` or `dataAssetInfo.dataStoreInfo.name`. Within lists, a dotted field is taken of each element. A scalar has
+    /// nothing below it: `properties.a.b` shows nothing of `{"a": 1}` but the empty `properties`.
     pub fn of<S: Into<String>>(fields: impl IntoIterator<Item = S>) -> Self {
         Self {
             fields: Some(fields.into_iter().map(Into::into).collect()),
@@ -96,18 +97,20 @@ impl Tree {
         self.below[position].1.add(path);
     }
 
-    fn prune(&self, value: &mut Value) {
+    /// Takes out what is not wanted, and says whether the value itself is: a scalar that a path goes on below is not.
+    fn prune(&self, value: &mut Value) -> bool {
         if self.whole {
-            return;
+            return true;
         }
         match value {
-            Value::Array(elements) => elements.iter_mut().for_each(|element| self.prune(element)),
+            Value::Array(elements) => elements.retain_mut(|element| self.prune(element)),
             Value::Object(object) => object.retain(|name, member| {
                 let wanted = self.below.iter().find(|(known, _)| known == name);
-                wanted.inspect(|(_, below)| below.prune(member)).is_some()
+                wanted.is_some_and(|(_, below)| below.prune(member))
             }),
-            _ => {}
+            _ => return false,
         }
+        true
     }
 }
 
@@ -139,5 +142,48 @@ impl Wanted {
             Value::Object(object) => Ok(object),
             _ => Err(encoding_failed("an entity is not an object".to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Catalog, DataStore, NewDataStore, Query, Read as _, Write as _};
+    use serde_json::json;
+
+    #[test]
+    fn a_scalar_above_what_is_projected_is_not_shown() {
+        let session = Catalog::in_memory().unwrap().session("acme", "ann").unwrap();
+        let properties = json!({
+            "a": "hidden",
+            "l": [1, 2, { "z": 3, "y": 4 }, [5, { "z": 6 }], null],
+            "o": { "b": { "c": 7 }, "d": 8 },
+            "n": null,
+            "s": [1],
+        });
+        let new = NewDataStore {
+            properties: properties.as_object().cloned(),
+            ..NewDataStore::new("store", "postgres")
+        };
+        let id = session.create(new).unwrap().id;
+        let shown = |fields: &[&str]| {
+            let projection = Projection::of(fields.iter().copied());
+            let page = session
+                .list_projected(&Query::<DataStore>::new(), &projection)
+                .unwrap();
+            Value::from(page.items[0].clone())
+        };
+        assert_eq!(
+            shown(&["properties.a.b", "properties.l.z", "properties.n.x"]),
+            json!({ "id": id, "properties": { "l": [{ "z": 3 }, [{ "z": 6 }]] } })
+        );
+        assert_eq!(
+            shown(&["properties.o.b.x", "properties.s.x", "properties.none"]),
+            json!({ "id": id, "properties": { "o": { "b": {} }, "s": [] } })
+        );
+        assert_eq!(
+            shown(&["properties.a", "properties.a.b"])["properties"],
+            json!({ "a": "hidden" })
+        );
     }
 }

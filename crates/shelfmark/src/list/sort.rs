@@ -8,7 +8,8 @@ use crate::keyspace::IndexOrder;
 /// Comma-separated fields, each with `-` for descending, `+` or nothing for ascending, dots for nested ones; empty for creation order.
 ///
 /// Texts sort by the first 512 bytes of their case-folded form. Missing values come last ascending, first descending. The id breaks ties,
-/// reversed where the first field is descending, so the order is total. Checked when the list is made: an unknown field is `Invalid`.
+/// reversed where the first field is descending, so the order is total. A field that came before, and any behind `id`, decides nothing and is
+/// passed over. Checked when the list is made: an unknown field is `Invalid`.
 ///
 /// `name`, `technicalName`, `lastModifiedTime`, `createdTime` and `id`, each alone, are served by indexes; any other sort looks at everything selected
 /// and holds at most 100,000 keys.
@@ -46,10 +47,15 @@ pub(super) enum SortOrder {
 impl Sort {
     /// Checks every field against the kind's field table.
     pub(super) fn check(&self, kind: EntityKind) -> Result<SortOrder> {
-        let mut fields = Vec::new();
+        let mut fields: Vec<SortField> = Vec::new();
         if !self.0.is_empty() {
             for part in self.0.split(',') {
-                fields.push(field(part, kind)?);
+                let field = field(part, kind)?;
+                // A field that came before can break no tie, and nothing can tie with an id.
+                let decided = |earlier: &SortField| earlier.path == field.path || earlier.path == "id";
+                if !fields.iter().any(decided) {
+                    fields.push(field);
+                }
             }
         }
         let Some(first) = fields.first() else {
@@ -60,21 +66,14 @@ impl Sort {
         };
         let descending = first.descending;
         let order = match first.path.as_str() {
-            // Nothing can tie with an id.
-            "id" => {
-                return Ok(SortOrder::Indexed {
-                    order: IndexOrder::Creation,
-                    descending,
-                });
-            }
             // An id begins with the creation time.
-            "createdTime" => IndexOrder::Creation,
+            "id" | "createdTime" => IndexOrder::Creation,
             "name" => IndexOrder::Name,
             "technicalName" => IndexOrder::TechnicalName,
             "lastModifiedTime" => IndexOrder::Modified,
             _ => return Ok(SortOrder::Fields(fields)),
         };
-        // The index breaks ties by id in its own direction; so may the second field, and nothing can tie behind that.
+        // The index breaks ties by id in its own direction; so may the second field.
         match fields.get(1) {
             None => Ok(SortOrder::Indexed { order, descending }),
             Some(second) if second.path == "id" && second.descending == descending => {
@@ -147,4 +146,47 @@ pub(super) fn fields_of(order: IndexOrder, descending: bool) -> Vec<SortField> {
         path: path.to_owned(),
         descending,
     }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sort: &str) -> SortOrder {
+        Sort::from(sort).check(EntityKind::Set).unwrap()
+    }
+
+    #[test]
+    fn fields_that_decide_nothing_are_passed_over() {
+        for (sort, same) in [
+            ("name,name", "name"),
+            ("-name,name,-name", "-name"),
+            ("name,name,id,qri", "name"),
+            ("id,name,-id", "id"),
+            ("-createdTime,-id,name", "-createdTime"),
+            ("qri,name,-qri,name", "qri,name"),
+            ("-name,id,qri,-id", "-name,id"),
+        ] {
+            assert_eq!(check(sort), check(same), "{sort}");
+        }
+        for sort in ["name", "-name,-name", "lastModifiedTime,lastModifiedTime,id"] {
+            assert!(matches!(check(sort), SortOrder::Indexed { .. }), "{sort}");
+        }
+        // The id breaks ties in the direction of the first field, unless told otherwise.
+        assert_ne!(check("-name,id"), check("-name"));
+        assert_ne!(check("name,-id"), check("name"));
+    }
+
+    #[test]
+    fn the_field_table_bounds_a_sort() {
+        let SortOrder::Fields(fields) = check("qri,-name,description,".repeat(10_000).trim_end_matches(','))
+        else {
+            panic!("no index has this order");
+        };
+        assert_eq!(fields.len(), 3);
+        // What is passed over is still checked.
+        for sort in ["id,nonsense", "name,name,tags", "qri,"] {
+            assert!(Sort::from(sort).check(EntityKind::Set).is_err(), "{sort}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Walking an index, or several parents' ranges of it merged, one seek a parent and chunk.
+//! Walking an index, or several parents' ranges of it merged, chunk by chunk.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
@@ -17,6 +17,8 @@ use super::selection::Scope;
 
 /// How many rows a merge reads ahead of each parent after the first.
 const READ_AHEAD: usize = 16;
+/// How many bytes of keys and values a chunk holds, give or take its last row.
+const CHUNK_BYTES: usize = 4 << 20;
 
 /// An entity that a list may show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,91 +79,47 @@ impl Source {
         self.space == entities(kind)
     }
 
-    /// Walks from behind `after` in `direction`, skipping the first `skip`, until `visit` breaks.
-    pub(super) fn walk(
-        &self,
-        view: &TenantView<'_>,
-        direction: Direction,
-        after: Option<&[u8]>,
-        skip: u64,
-        visit: &mut dyn FnMut(Candidate) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        match self.ranges.as_slice() {
-            [] => Ok(()),
-            [(range, prefix)] => {
-                let range = beyond(range, *prefix, after, direction);
-                self.walk_one(view, &range, *prefix, direction, skip, visit)
-            }
-            _ => self.walk_merged(view, direction, after, skip, visit),
-        }
-    }
-
-    fn walk_one(
-        &self,
-        view: &TenantView<'_>,
-        range: &KeyRange,
-        prefix: usize,
-        direction: Direction,
-        mut skip: u64,
-        visit: &mut dyn FnMut(Candidate) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        let mut outcome = Ok(());
-        view.snapshot
-            .scan(self.space, range, direction, &mut |key, value| {
-                if skip > 0 {
-                    skip -= 1;
-                    return ControlFlow::Continue(());
-                }
-                match candidate(self.space, key, value, prefix).and_then(&mut *visit) {
-                    Ok(flow) => flow,
-                    Err(error) => {
-                        outcome = Err(error);
-                        ControlFlow::Break(())
-                    }
-                }
-            })?;
-        outcome
-    }
-
-    fn walk_merged(
-        &self,
-        view: &TenantView<'_>,
-        direction: Direction,
-        after: Option<&[u8]>,
-        mut skip: u64,
-        visit: &mut dyn FnMut(Candidate) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        let mut heap = BinaryHeap::with_capacity(self.ranges.len());
-        for (range, prefix) in &self.ranges {
-            let mut run = Run {
+    /// Begins a walk in the order of the sort keys, from behind `after`, without the first `skip` rows.
+    pub(super) fn walk(&self, direction: Direction, after: Option<&[u8]>, skip: u64) -> Walker {
+        let mut parts: VecDeque<Part> = self
+            .ranges
+            .iter()
+            .map(|(range, prefix)| Part {
                 range: beyond(range, *prefix, after, direction),
                 prefix: *prefix,
-                direction,
-                ahead: VecDeque::new(),
-                more: true,
-            };
-            run.refill(self, view, 1)?;
-            if !run.ahead.is_empty() {
-                heap.push(run);
+            })
+            .collect();
+        let way = if parts.len() > 1 {
+            Way::Merge {
+                unopened: std::mem::take(&mut parts),
+                runs: BinaryHeap::new(),
             }
+        } else {
+            Way::Queue(parts)
+        };
+        Walker {
+            space: self.space,
+            direction,
+            skip,
+            values: true,
+            way,
         }
-        while let Some(mut run) = heap.pop() {
-            let Some(next) = run.ahead.pop_front() else {
-                continue;
-            };
-            if run.ahead.is_empty() && run.more {
-                run.refill(self, view, READ_AHEAD)?;
-            }
-            if !run.ahead.is_empty() {
-                heap.push(run);
-            }
-            if skip > 0 {
-                skip -= 1;
-            } else if visit(next)?.is_break() {
-                break;
-            }
+    }
+
+    /// Begins a walk over everything, one parent after the other: one seek a parent. Values are kept only where the rows are the
+    /// entities' own.
+    pub(super) fn walk_unordered(&self, kind: EntityKind) -> Walker {
+        let part = |(range, prefix): &(KeyRange, usize)| Part {
+            range: range.clone(),
+            prefix: *prefix,
+        };
+        Walker {
+            space: self.space,
+            direction: Direction::Forward,
+            skip: 0,
+            values: self.has_entity_rows(kind),
+            way: Way::Queue(self.ranges.iter().map(part).collect()),
         }
-        Ok(())
     }
 
     /// Counts the rows.
@@ -212,6 +170,166 @@ fn beyond(range: &KeyRange, prefix: usize, after: Option<&[u8]>, direction: Dire
     range
 }
 
+/// A walk over a source, which goes on where its last chunk ended. Chunks are collected, so that the view can be read between them.
+pub(super) struct Walker {
+    space: Keyspace,
+    direction: Direction,
+    /// Rows to pass over before the first chunk.
+    skip: u64,
+    /// Whether candidates carry the values of their rows.
+    values: bool,
+    way: Way,
+}
+
+enum Way {
+    /// One range after the other.
+    Queue(VecDeque<Part>),
+    /// In the order of the sort keys, from whichever range has the next.
+    Merge {
+        unopened: VecDeque<Part>,
+        runs: BinaryHeap<Run>,
+    },
+}
+
+/// What is left of one range, and the bytes of its keys before the sort key.
+struct Part {
+    range: KeyRange,
+    prefix: usize,
+}
+
+impl Walker {
+    /// The next candidates: at most `rows`, fewer where they are large, none only at the end.
+    pub(super) fn chunk(&mut self, view: &TenantView<'_>, rows: usize) -> Result<Vec<Candidate>> {
+        self.bounded(view, rows, CHUNK_BYTES)
+    }
+
+    /// The next `rows` candidates, however large.
+    pub(super) fn rows(&mut self, view: &TenantView<'_>, rows: usize) -> Result<Vec<Candidate>> {
+        self.bounded(view, rows, usize::MAX)
+    }
+
+    fn bounded(&mut self, view: &TenantView<'_>, rows: usize, bytes: usize) -> Result<Vec<Candidate>> {
+        let Self {
+            space,
+            direction,
+            skip,
+            values,
+            way,
+        } = self;
+        let reader = Reader {
+            view,
+            space: *space,
+            direction: *direction,
+            values: *values,
+        };
+        let mut chunk = Chunk::new(rows, bytes);
+        match way {
+            Way::Queue(parts) => {
+                while let Some(part) = parts.front_mut() {
+                    if chunk.is_full() || reader.fill(part, skip, &mut chunk)? {
+                        break;
+                    }
+                    parts.pop_front();
+                }
+            }
+            Way::Merge { unopened, runs } => {
+                while let Some(part) = unopened.pop_front() {
+                    runs.extend(Run::open(part, &reader)?);
+                }
+                while !chunk.is_full()
+                    && let Some(mut run) = runs.pop()
+                {
+                    let Some(next) = run.ahead.pop_front() else {
+                        continue;
+                    };
+                    if run.ahead.is_empty() && run.more {
+                        run.refill(&reader, READ_AHEAD)?;
+                    }
+                    if !run.ahead.is_empty() {
+                        runs.push(run);
+                    }
+                    if *skip > 0 {
+                        *skip -= 1;
+                    } else {
+                        chunk.push(next);
+                    }
+                }
+            }
+        }
+        Ok(chunk.candidates.into())
+    }
+}
+
+/// Candidates up to a bound.
+struct Chunk {
+    candidates: VecDeque<Candidate>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Chunk {
+    fn new(rows: usize, bytes: usize) -> Self {
+        Self {
+            candidates: VecDeque::new(),
+            rows,
+            bytes,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows == 0 || self.bytes == 0
+    }
+
+    fn push(&mut self, candidate: Candidate) {
+        self.rows -= 1;
+        self.bytes = self
+            .bytes
+            .saturating_sub(candidate.key.len() + candidate.value.len());
+        self.candidates.push_back(candidate);
+    }
+}
+
+/// Reads candidates from ranges of one keyspace.
+struct Reader<'a> {
+    view: &'a TenantView<'a>,
+    space: Keyspace,
+    direction: Direction,
+    values: bool,
+}
+
+impl Reader<'_> {
+    /// Fills a chunk that is not full from a range, of which it leaves what comes behind. Says whether the chunk is full.
+    fn fill(&self, part: &mut Part, skip: &mut u64, chunk: &mut Chunk) -> Result<bool> {
+        let Part { range, prefix } = part;
+        let mut bad = None;
+        self.view
+            .snapshot
+            .scan(self.space, range, self.direction, &mut |key, value| {
+                if *skip > 0 {
+                    *skip -= 1;
+                    return ControlFlow::Continue(());
+                }
+                let value = if self.values { value } else { &[] };
+                match candidate(self.space, key, value, *prefix) {
+                    Ok(candidate) => chunk.push(candidate),
+                    Err(error) => bad = Some(error),
+                }
+                if chunk.is_full() || bad.is_some() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+        if let Some(error) = bad {
+            return Err(error);
+        }
+        if let Some(last) = chunk.candidates.back().filter(|_| chunk.is_full()) {
+            *range = beyond(range, *prefix, Some(last.sort_key()), self.direction);
+        }
+        Ok(chunk.is_full())
+    }
+}
+
 fn candidate(space: Keyspace, key: &[u8], value: &[u8], prefix: usize) -> Result<Candidate> {
     match keys::id_at_end(key) {
         Some(id) if key.len() >= prefix => Ok(Candidate {
@@ -226,28 +344,29 @@ fn candidate(space: Keyspace, key: &[u8], value: &[u8], prefix: usize) -> Result
 
 /// One parent's part of a merge.
 struct Run {
-    range: KeyRange,
-    prefix: usize,
+    part: Part,
     direction: Direction,
     ahead: VecDeque<Candidate>,
     more: bool,
 }
 
 impl Run {
-    fn refill(&mut self, source: &Source, view: &TenantView<'_>, rows: usize) -> Result<()> {
-        let ahead = &mut self.ahead;
-        source.walk_one(view, &self.range, self.prefix, self.direction, 0, &mut |found| {
-            ahead.push_back(found);
-            Ok(if ahead.len() < rows {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            })
-        })?;
-        self.more = ahead.len() == rows;
-        if let Some(last) = ahead.back() {
-            self.range = beyond(&self.range, self.prefix, Some(last.sort_key()), self.direction);
-        }
+    /// The run of a range that is not empty.
+    fn open(part: Part, reader: &Reader<'_>) -> Result<Option<Self>> {
+        let mut run = Run {
+            part,
+            direction: reader.direction,
+            ahead: VecDeque::new(),
+            more: true,
+        };
+        run.refill(reader, 1)?;
+        Ok(Some(run).filter(|run| !run.ahead.is_empty()))
+    }
+
+    fn refill(&mut self, reader: &Reader<'_>, rows: usize) -> Result<()> {
+        let mut chunk = Chunk::new(rows, CHUNK_BYTES);
+        self.more = reader.fill(&mut self.part, &mut 0, &mut chunk)?;
+        self.ahead = chunk.candidates;
         Ok(())
     }
 
@@ -277,5 +396,58 @@ impl Ord for Run {
             Direction::Forward => other.front().cmp(&self.front()),
             Direction::Reverse => self.front().cmp(&other.front()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Catalog, DataStore, JsonObject, NewDataAsset, NewDataStore, Query, Read as _, Write as _};
+
+    #[test]
+    fn a_chunk_is_bounded_in_bytes_and_loses_nothing() {
+        let session = Catalog::in_memory().unwrap().session("acme", "ann").unwrap();
+        let store = session.create(NewDataStore::new("store", "postgres")).unwrap().id;
+        let large = JsonObject::from_iter([("text".to_owned(), "x".repeat(1_000_000).into())]);
+        for n in 0..12 {
+            let new = NewDataAsset {
+                properties: Some(large.clone()),
+                ..NewDataAsset::new(store, format!("asset {n}"), "qix-df")
+            };
+            session.create(new).unwrap();
+        }
+        session
+            .with_view(|view| {
+                let kind = EntityKind::Asset;
+                let all = Filter::default();
+                let source = Source::new(view, kind, &Scope::Tenant, IndexOrder::Creation, &all)?;
+                for mut walker in [
+                    source.walk_unordered(kind),
+                    source.walk(Direction::Reverse, None, 0),
+                ] {
+                    let mut found = Vec::new();
+                    loop {
+                        let chunk = walker.chunk(view, 1_024)?;
+                        assert!(
+                            chunk.iter().map(|row| row.value.len()).sum::<usize>() < CHUNK_BYTES + (1 << 20)
+                        );
+                        if chunk.is_empty() {
+                            break;
+                        }
+                        found.extend(chunk.into_iter().map(|candidate| candidate.id));
+                    }
+                    found.sort_unstable();
+                    found.dedup();
+                    assert_eq!(found.len(), 12);
+                }
+                // An index tells no more than ids.
+                let source = Source::new(view, EntityKind::Store, &Scope::Tenant, IndexOrder::Name, &all)?;
+                let chunk = source.walk_unordered(EntityKind::Store).chunk(view, 1_024)?;
+                assert!(chunk.iter().all(|row| row.value.is_empty()));
+                Ok(())
+            })
+            .unwrap();
+        let query = Query::<DataStore>::new().filter(Filter::new().tag("none"));
+        assert_eq!(session.list(&query).unwrap().total, Some(0));
     }
 }

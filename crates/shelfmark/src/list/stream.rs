@@ -10,6 +10,7 @@ use crate::snapshot::TenantSnapshot;
 use super::Query;
 use super::page;
 use super::plan::{Plan, Slice};
+use super::source::Walker;
 use super::topk::MAX_HELD;
 
 /// How many entities are read at a time.
@@ -19,10 +20,13 @@ const CHUNK: usize = 256;
 pub struct Stream<E: Entity> {
     snapshot: TenantSnapshot,
     plan: Plan,
+    /// Where the plan's source is in order.
+    walker: Option<Walker>,
     schemas: bool,
     /// Candidates not read yet, in order.
     ahead: VecDeque<super::source::Candidate>,
     ready: VecDeque<E>,
+    /// The last key of an unindexed order's last pass.
     after: Option<Vec<u8>>,
     more: bool,
 }
@@ -38,9 +42,11 @@ impl<E: Entity> fmt::Debug for Stream<E> {
 impl<E: Entity> Stream<E> {
     pub(crate) fn new(snapshot: TenantSnapshot, query: &Query<E>) -> Result<Self> {
         let plan = Plan::new(&snapshot.view(), query)?;
+        let walker = plan.walker();
         Ok(Self {
             snapshot,
             plan,
+            walker,
             schemas: query.schemas,
             ahead: VecDeque::new(),
             ready: VecDeque::new(),
@@ -52,19 +58,24 @@ impl<E: Entity> Stream<E> {
     fn refill(&mut self) -> Result<()> {
         let view = self.snapshot.view();
         if self.ahead.is_empty() && self.more {
-            // A pass over an unindexed order looks at everything: then it takes as much as may be held.
-            let take = if self.plan.is_walk() { CHUNK } else { MAX_HELD };
-            let slice = Slice {
-                after: self.after.take(),
-                backwards: false,
-                skip: 0,
-                take,
-                count: false,
-            };
-            let found = self.plan.find::<E>(&view, &slice)?;
-            self.more = found.candidates.len() == take;
-            self.ahead = found.candidates.into();
-            self.after = self.ahead.back().map(|last| last.sort_key().to_vec());
+            if let Some(walker) = &mut self.walker {
+                let admitted = self.plan.admitted::<E>(&view, walker)?;
+                self.more = admitted.is_some();
+                self.ahead = admitted.unwrap_or_default().into();
+            } else {
+                // A pass over an unindexed order looks at everything: so it takes as much as may be held.
+                let slice = Slice {
+                    after: self.after.take(),
+                    backwards: false,
+                    skip: 0,
+                    take: MAX_HELD,
+                    count: false,
+                };
+                let found = self.plan.find::<E>(&view, &slice)?;
+                self.more = found.candidates.len() == slice.take;
+                self.ahead = found.candidates.into();
+                self.after = self.ahead.back().map(|last| last.sort_key().to_vec());
+            }
         }
         let chunk: Vec<_> = self.ahead.drain(..CHUNK.min(self.ahead.len())).collect();
         self.ready = page::entities::<E>(&view, &self.plan, &chunk, self.schemas)?.into();

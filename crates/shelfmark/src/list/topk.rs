@@ -1,19 +1,19 @@
 //! A sort that no index serves: looks at everything selected and holds a bounded number of keys.
 
 use std::collections::BinaryHeap;
-use std::ops::ControlFlow;
 
 use uuid::Uuid;
 
-use crate::Entity;
-use crate::backend::Direction;
+use crate::backend::Keyspace;
 use crate::engine::TenantView;
-use crate::engine::view::{InheritedCache, decode_head, state_of};
-use crate::entity::{Head as _, Inherited, Lineage, State};
+use crate::engine::view::{InheritedCache, decode_head};
+use crate::entity::{Head, Inherited, Lineage, Stored as _};
+use crate::envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::created_time;
-use crate::keyspace::{entities, keys};
+use crate::keyspace::keys;
 use crate::sortkey::Scalar;
+use crate::{DataSet, Entity, NewDataSet};
 
 use super::filter::Filter;
 use super::sort::SortField;
@@ -23,6 +23,8 @@ use super::source::{Candidate, Source};
 pub(crate) const MAX_HELD: usize = 100_000;
 /// How many records are read at a time.
 const CHUNK: usize = 1_024;
+/// How many schema rows, of up to 1 MiB each, are asked for at a time.
+const SCHEMA_ROWS: usize = 64;
 
 /// Where an unindexed page begins, in the order of the sort's keys.
 pub(super) struct Window<'a> {
@@ -61,9 +63,13 @@ pub(super) fn select<E: Entity>(
         fields,
         inherited: InheritedCache::new(),
     };
-    let mut pending: Vec<Candidate> = Vec::new();
-    let mut flush = |pending: &mut Vec<Candidate>| -> Result<()> {
-        keyer.keys::<E>(source, pending, filter, |key, id| {
+    let mut walker = source.walk_unordered(E::KIND);
+    loop {
+        let chunk = walker.chunk(view, CHUNK)?;
+        if chunk.is_empty() {
+            break;
+        }
+        keyer.keys::<E>(source, &chunk, filter, |key, id| {
             matching += 1;
             let wanted = window.after.is_none_or(|after| {
                 if window.backwards {
@@ -76,17 +82,7 @@ pub(super) fn select<E: Entity>(
                 best.offer(key, id);
             }
         })?;
-        pending.clear();
-        Ok(())
-    };
-    source.walk(view, Direction::Forward, None, 0, &mut |candidate| {
-        pending.push(candidate);
-        if pending.len() == CHUNK {
-            flush(&mut pending)?;
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    flush(&mut pending)?;
+    }
     if best.refused && held < wanted {
         return Err(too_deep(window));
     }
@@ -185,6 +181,15 @@ struct Keyer<'a> {
     inherited: InheritedCache,
 }
 
+/// A key some of whose parts lie in other rows than the record.
+struct Draft {
+    id: Uuid,
+    lineage: Lineage,
+    schema_row: bool,
+    /// One for each field; empty where it is still to come.
+    parts: Vec<Vec<u8>>,
+}
+
 impl Keyer<'_> {
     /// Gives the sort key of each candidate that the filter admits.
     fn keys<E: Entity>(
@@ -194,27 +199,25 @@ impl Keyer<'_> {
         filter: &Filter,
         mut give: impl FnMut(Vec<u8>, Uuid),
     ) -> Result<()> {
-        if self.fields.iter().any(|field| field.path.starts_with("schema.")) {
-            return self.keys_with_schemas::<E>(candidates, filter, give);
+        let any = |elsewhere: fn(&str) -> bool| self.fields.iter().any(|field| elsewhere(&field.path));
+        if any(in_schema) {
+            // Only data sets have schemas.
+            let mut drafts =
+                self.drafts::<DataSet>(source, candidates, filter, |head| head.has_schema_row())?;
+            self.add_schema_parts(&mut drafts)?;
+            return self.finish(drafts, give);
         }
-        if self
-            .fields
-            .iter()
-            .any(|field| inherited_path(&field.path).is_some())
-        {
-            // Ahead of the keys: a view is not read from inside its own visitor.
-            let mut lineages = Vec::with_capacity(candidates.len());
-            self.each_head::<E>(source, candidates, |_, head| {
-                lineages.push(head.lineage());
-                Ok(())
-            })?;
-            for lineage in lineages {
-                self.view.inherited(lineage, &mut self.inherited)?;
-            }
+        if any(|path| inherited_path(path).is_some()) {
+            let drafts = self.drafts::<E>(source, candidates, filter, |_| false)?;
+            return self.finish(drafts, give);
         }
         self.each_head::<E>(source, candidates, |id, head| {
             if filter.admits(&head) {
-                give(self.key(id, head.lineage(), |path| head.scalar(path)), id);
+                let mut key = Vec::with_capacity(64);
+                for SortField { path, descending } in self.fields {
+                    self.stored(id, &head, path).append_to(&mut key, *descending);
+                }
+                give(self.closed(key, id), id);
             }
             Ok(())
         })
@@ -236,66 +239,129 @@ impl Keyer<'_> {
         self.view.heads::<E>(&ids, |at, head| visit(ids[at], head))
     }
 
-    fn keys_with_schemas<E: Entity>(
-        &mut self,
+    /// The drafts of those that the filter admits: a view is not read from inside its own visitor.
+    fn drafts<E: Entity>(
+        &self,
+        source: &Source,
         candidates: &[Candidate],
         filter: &Filter,
-        mut give: impl FnMut(Vec<u8>, Uuid),
-    ) -> Result<()> {
-        let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
-        let mut states: Vec<Option<State<E>>> = Vec::new();
-        states.resize_with(ids.len(), || None);
-        let mut bodies = vec![Vec::new(); ids.len()];
-        self.view.rows(entities(E::KIND), &ids, &mut |at, key, value| {
-            let head = decode_head::<E>(key, value)?;
+        schema_row: impl Fn(&E::Head<'_>) -> bool,
+    ) -> Result<Vec<Draft>> {
+        let mut drafts = Vec::with_capacity(candidates.len());
+        self.each_head::<E>(source, candidates, |id, head| {
             if filter.admits(&head) {
-                states[at] = Some(state_of::<E>(key, head)?);
-                bodies[at] = value.to_vec();
+                let part = |SortField { path, descending }: &SortField| {
+                    let mut part = Vec::new();
+                    if !in_schema(path) && inherited_path(path).is_none() {
+                        self.stored(id, &head, path).append_to(&mut part, *descending);
+                    }
+                    part
+                };
+                drafts.push(Draft {
+                    id,
+                    lineage: head.lineage(),
+                    schema_row: schema_row(&head),
+                    parts: self.fields.iter().map(part).collect(),
+                });
             }
             Ok(())
         })?;
-        self.view.add_schema_rows(&ids, &mut states)?;
-        for ((id, state), body) in ids.into_iter().zip(states).zip(bodies) {
-            let (Some(state), Some(tenant)) = (state, self.view.number) else {
-                continue;
-            };
-            self.view.inherited(state.lineage, &mut self.inherited)?;
-            let head = decode_head::<E>(&keys::entity(tenant, id), &body)?;
-            let key = self.key(id, state.lineage, |path| match head.scalar(path) {
-                Scalar::Missing => E::schema_scalar(&state.fields, path),
-                found => found,
-            });
-            give(key, id);
+        Ok(drafts)
+    }
+
+    /// Fills in what lies in schema rows, each of which is dropped before the next is read.
+    fn add_schema_parts(&self, drafts: &mut [Draft]) -> Result<()> {
+        for drafts in drafts.chunks_mut(SCHEMA_ROWS) {
+            let with: Vec<usize> = (0..drafts.len()).filter(|&at| drafts[at].schema_row).collect();
+            let ids: Vec<Uuid> = with.iter().map(|&at| drafts[at].id).collect();
+            let mut missing = vec![true; ids.len()];
+            self.view.rows(Keyspace::SetSchema, &ids, &mut |at, key, value| {
+                missing[at] = false;
+                let body = envelope::open(Keyspace::SetSchema, key, value)?;
+                let mut fields = NewDataSet::default();
+                DataSet::add_schemas(&mut fields, body)
+                    .map_err(|what| Error::corrupt(Keyspace::SetSchema, key, what))?;
+                self.set_schema_parts(&mut drafts[with[at]], &fields);
+                Ok(())
+            })?;
+            if let (Some(at), Some(tenant)) = (missing.iter().position(|&missing| missing), self.view.number)
+            {
+                return Err(missing_schemas(&keys::entity(tenant, ids[at])));
+            }
+            let nothing = NewDataSet::default();
+            for draft in drafts.iter_mut().filter(|draft| !draft.schema_row) {
+                self.set_schema_parts(draft, &nothing);
+            }
         }
         Ok(())
     }
 
-    fn key<'s>(&self, id: Uuid, lineage: Lineage, stored: impl Fn(&str) -> Scalar<'s>) -> Vec<u8> {
-        let mut key = Vec::with_capacity(64);
-        let nothing = Inherited::default();
-        let inherited = lineage
-            .nearest()
-            .and_then(|nearest| self.inherited.get(&nearest))
-            .unwrap_or(&nothing);
-        for SortField { path, descending } in self.fields {
-            let scalar = match (path.as_str(), inherited_path(path)) {
-                (_, Some(InheritedPath::AssetName)) => Scalar::text(inherited.asset_name.as_deref()),
-                (_, Some(InheritedPath::StoreName)) => Scalar::text(inherited.store_name.as_deref()),
-                (_, Some(InheritedPath::StoreType)) => Scalar::Text(&inherited.store_type),
-                ("id", None) => Scalar::Id(id),
-                ("createdTime", None) => Scalar::Integer(created_time(id).millis()),
-                ("tenantId", None) => Scalar::Text(self.view.name),
-                (path, None) => {
-                    stored(path).append_to(&mut key, *descending);
-                    continue;
-                }
-            };
-            scalar.append_to(&mut key, *descending);
+    fn set_schema_parts(&self, draft: &mut Draft, fields: &NewDataSet) {
+        for (part, SortField { path, descending }) in draft.parts.iter_mut().zip(self.fields) {
+            if in_schema(path) {
+                DataSet::schema_scalar(fields, path).append_to(part, *descending);
+            }
         }
+    }
+
+    /// Fills in what is inherited, and gives the keys.
+    fn finish(&mut self, drafts: Vec<Draft>, mut give: impl FnMut(Vec<u8>, Uuid)) -> Result<()> {
+        for Draft {
+            id,
+            lineage,
+            schema_row: _,
+            mut parts,
+        } in drafts
+        {
+            for (part, SortField { path, descending }) in parts.iter_mut().zip(self.fields) {
+                let Some(path) = inherited_path(path) else {
+                    continue;
+                };
+                let Inherited {
+                    asset_name,
+                    store_name,
+                    store_type,
+                } = self.view.inherited(lineage, &mut self.inherited)?;
+                let scalar = match path {
+                    InheritedPath::AssetName => Scalar::text(asset_name.as_deref()),
+                    InheritedPath::StoreName => Scalar::text(store_name.as_deref()),
+                    InheritedPath::StoreType => Scalar::Text(&store_type),
+                };
+                scalar.append_to(part, *descending);
+            }
+            give(self.closed(parts.concat(), id), id);
+        }
+        Ok(())
+    }
+
+    /// What the record or its key tells.
+    fn stored<'s, 'h: 's>(&'s self, id: Uuid, head: &'s impl Head<'h>, path: &str) -> Scalar<'s> {
+        match path {
+            "id" => Scalar::Id(id),
+            "createdTime" => Scalar::Integer(created_time(id).millis()),
+            "tenantId" => Scalar::Text(self.view.name),
+            path => head.scalar(path),
+        }
+    }
+
+    /// A key with the id that breaks ties.
+    fn closed(&self, mut key: Vec<u8>, id: Uuid) -> Vec<u8> {
         let descending = self.fields.first().is_some_and(|field| field.descending);
         Scalar::Id(id).append_to(&mut key, descending);
         key
     }
+}
+
+fn in_schema(path: &str) -> bool {
+    path.starts_with("schema.")
+}
+
+fn missing_schemas(key: &[u8]) -> Error {
+    Error::corrupt(
+        Keyspace::SetSchema,
+        key,
+        "no schemas where the data set says there are",
+    )
 }
 
 /// What is read from an ancestor.

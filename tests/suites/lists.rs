@@ -1,0 +1,169 @@
+//! Lists: what they cost, how deep they go, and how one gets back.
+
+use std::sync::Arc;
+
+use shelfmark::backend::{Backend, Keyspace};
+use shelfmark::{AssetId, DataSet, Filter, NewDataSet, Query, Read, Session, StoreId, Write};
+use shelfmark_testkit::{CountingBackend, Counts, MemoryBackend};
+
+use crate::support::{catalog_on, new_asset, new_set, new_store, schema, session};
+
+/// Sets spread over many assets, on a backend that counts.
+struct Spread {
+    counting: CountingBackend,
+    session: Session,
+    store: StoreId,
+    sets: u64,
+}
+
+const ASSETS: u64 = 40;
+
+impl Spread {
+    /// Every second set is tagged and has a schema.
+    fn new(sets: u64) -> Self {
+        let memory: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
+        let counting = CountingBackend::new(memory);
+        let backend: Arc<dyn Backend> = Arc::new(counting.clone());
+        let session = session(&catalog_on(&backend), "acme");
+        let store = session.create(new_store("warehouse")).expect("a store").id;
+        let assets: Vec<AssetId> = (0..ASSETS)
+            .map(|n| {
+                session
+                    .create(new_asset(store, &format!("asset {n}")))
+                    .expect("an asset")
+                    .id
+            })
+            .collect();
+        session
+            .transact(|transaction| {
+                for n in 0..sets {
+                    let odd = n % 2 == 1;
+                    transaction.create(NewDataSet {
+                        name: Some(format!("{:05}", n * 7_919 % 100_003)),
+                        tags: if odd { vec!["odd".into()] } else { Vec::new() },
+                        schema: odd.then(schema),
+                        ..new_set(assets[(n % ASSETS) as usize], &format!("set {n}"))
+                    })?;
+                }
+                Ok(())
+            })
+            .expect("sets");
+        Self {
+            counting,
+            session,
+            store,
+            sets,
+        }
+    }
+
+    /// What `read` asks of the backend.
+    fn measure<R>(&self, read: impl FnOnce(&Session) -> R) -> (R, Counts) {
+        self.counting.reset();
+        let result = read(&self.session);
+        (result, self.counting.counts())
+    }
+}
+
+fn odd() -> Filter {
+    Filter::new().tag("odd")
+}
+
+#[test]
+fn a_sort_without_an_index_reads_no_view_from_inside_its_own_visitor() {
+    // The memory backend panics where one does.
+    let spread = Spread::new(1_500);
+    for sort in [
+        "qri",
+        "-description",
+        "dataAssetInfo.name",
+        "schema.schemaName",
+        "-schema.schemaName,dataAssetInfo.dataStoreInfo.type",
+    ] {
+        for filter in [Filter::new(), odd()] {
+            let matching = if filter == odd() { 750 } else { 1_500 };
+            for query in [Query::<DataSet>::new(), Query::of(spread.store)] {
+                let query = query.sort(sort).filter(filter.clone()).limit(2_000);
+                let page = spread.session.list(&query).unwrap();
+                assert_eq!((page.items.len(), page.total), (matching, Some(matching as u64)));
+            }
+        }
+    }
+}
+
+#[test]
+fn several_parents_are_sought_once_a_list_whatever_its_length() {
+    let spread = Spread::new(2_000);
+    let query = Query::<DataSet>::of(spread.store);
+    let page = |query: Query<DataSet>| move |session: &Session| session.list(&query).unwrap().items.len();
+    let stream = |query: Query<DataSet>| {
+        move |session: &Session| session.stream(&query).unwrap().filter(|set| set.is_ok()).count()
+    };
+    let scans = |counts: &Counts, space| counts.space(space).scans;
+
+    let (found, counts) = spread.measure(page(query.clone().sort("name").filter(odd()).limit(3_000)));
+    assert_eq!(found, 1_000);
+    // One row of each parent, then runs of 16.
+    let runs = ASSETS * (2 + spread.sets / ASSETS / 16);
+    assert!(scans(&counts, Keyspace::SetByName) <= runs, "{counts}");
+    assert!(counts.space(Keyspace::Set).got <= spread.sets + 1_000, "{counts}");
+
+    let (found, counts) = spread.measure(page(query.clone().sort("qri").limit(3_000)));
+    assert_eq!(found, 2_000);
+    // Another is of the store's assets.
+    assert!(scans(&counts, Keyspace::SetByAsset) <= 2 * ASSETS, "{counts}");
+
+    for query in [query.clone().sort("-name"), query.sort("name").filter(odd())] {
+        let matching = if query == query.clone().filter(odd()) {
+            1_000
+        } else {
+            2_000
+        };
+        let (found, counts) = spread.measure(stream(query));
+        assert_eq!(found, matching);
+        assert!(scans(&counts, Keyspace::SetByName) <= runs, "{counts}");
+    }
+}
+
+#[test]
+fn a_total_with_a_filter_is_counted_in_the_pass_that_finds_the_page() {
+    let spread = Spread::new(1_000);
+    for query in [
+        Query::<DataSet>::new(),
+        Query::new().sort("-name"),
+        Query::of(spread.store),
+    ] {
+        let query = query.filter(odd()).limit(20);
+        let (first, counts) = spread.measure(|session| session.list(&query).unwrap());
+        assert_eq!((first.items.len(), first.total), (20, Some(500)));
+        assert!(
+            counts.space(Keyspace::Set).rows_read() <= spread.sets + 20,
+            "{counts}"
+        );
+
+        let next = query.clone().cursor(first.next.clone().unwrap());
+        let (second, counts) = spread.measure(|session| session.list(&next).unwrap());
+        assert_eq!(
+            (second.items.len(), second.total, second.page),
+            (20, Some(500), 1)
+        );
+        assert!(
+            counts.space(Keyspace::Set).rows_read() <= spread.sets + 20,
+            "{counts}"
+        );
+        assert_eq!(
+            second.items,
+            spread.session.list(&query.clone().page(1)).unwrap().items
+        );
+        assert_eq!(
+            second.items,
+            spread.session.list(&next.clone().without_total()).unwrap().items
+        );
+
+        let (back, _) =
+            spread.measure(|session| session.list(&query.clone().cursor(second.prev.unwrap())).unwrap());
+        assert_eq!((back.items, back.total), (first.items, Some(500)));
+
+        let (_, counts) = spread.measure(|session| session.list(&query.clone().without_total()).unwrap());
+        assert!(counts.space(Keyspace::Set).rows_read() <= 256 + 20, "{counts}");
+    }
+}
