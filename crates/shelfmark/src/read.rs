@@ -43,7 +43,7 @@ pub trait Read {
         self.with_view(|view| view.entity(id.uuid(), true))
     }
 
-    /// As [`Read::get`], without the schemas of a data set.
+    /// As [`Read::get`], without the schemas of a data set: one row, and its ancestors' names.
     fn get_head<I: TypedId>(&self, id: I) -> Result<Option<I::Entity>> {
         self.with_view(|view| view.entity(id.uuid(), false))
     }
@@ -85,7 +85,8 @@ pub trait Read {
         self.with_view(|view| list::list_names(view, query, secret))
     }
 
-    /// As [`Read::list`], the projected fields alone, as the REST API shows them.
+    /// As [`Read::list`], the projected fields alone, as the REST API shows them. Reads schemas only where projected,
+    /// and no record where `id` and `name` sorted by name are all.
     ///
     /// # Errors
     ///

@@ -33,7 +33,7 @@ pub trait Write: Read {
     #[doc(hidden)]
     fn outside_of_writes<R>(&self, work: impl FnOnce() -> R) -> Result<R>;
 
-    /// Creates an entity: version 0, owned by the actor.
+    /// Creates an entity: version 0, owned by the actor. Reads its ancestors, writes its row (two with schemas), four or five index entries and a counter or two.
     ///
     /// # Errors
     ///
@@ -83,7 +83,8 @@ pub trait Write: Read {
         })
     }
 
-    /// Replaces every settable field: one that `new` leaves out is cleared, except the owner, which is kept. What changes nothing keeps version and times.
+    /// Replaces every settable field: one that `new` leaves out is cleared, except the owner, which is kept. What changes nothing keeps version and times,
+    /// and writes nothing. Reads the entity whole, writes its head, its schemas only where they change, and the index entries that move.
     ///
     /// # Errors
     ///
@@ -98,7 +99,7 @@ pub trait Write: Read {
         self.run(move |stage| change::<I::Entity>(stage, id, expectation, |_, _| Ok(new.clone())))
     }
 
-    /// Replaces all of these entities or none.
+    /// Replaces all of these entities or none, in order. Costs as [`Write::replace`] each, in one commit.
     ///
     /// # Errors
     ///
@@ -116,6 +117,7 @@ pub trait Write: Read {
     }
 
     /// Applies a JSON Patch (RFC 6902) to the entity's JSON as the REST API shows it. Members that the catalog sets keep their value, the rest applies.
+    /// Costs as [`Write::replace`], and turning the entity into JSON and back.
     ///
     /// ```
     /// # use shelfmark::{Catalog, Expectation, NewDataStore, Patch, Write};
@@ -142,7 +144,7 @@ pub trait Write: Read {
         self.run(move |stage| patch_one(stage, id, expectation, &patch))
     }
 
-    /// Patches all of these entities or none.
+    /// Patches all of these entities or none, in order. Costs as [`Write::patch`] each, in one commit.
     ///
     /// # Errors
     ///
@@ -161,6 +163,7 @@ pub trait Write: Read {
 
     /// Reads the entity, lets `f` change a copy of its settable fields, and replaces it, provided that nobody changed it meanwhile. With
     /// [`Expectation::Any`] it starts again if somebody did, so `f` may run several times. `f` runs on this thread, outside of any lock; it may not enter a write.
+    /// Costs a read and a [`Write::replace`], as often as it starts again.
     ///
     /// # Errors
     ///
@@ -236,7 +239,7 @@ pub trait Write: Read {
         Err(Error::new(ErrorKind::Contended, message))
     }
 
-    /// Deletes one entity: a store only while it has no asset, an asset together with its sets.
+    /// Deletes one entity: a store only while it has no asset, which a counter tells, an asset together with its sets. O(what goes).
     ///
     /// # Errors
     ///
@@ -245,7 +248,7 @@ pub trait Write: Read {
         self.delete_all([(id, expectation.into())])
     }
 
-    /// Deletes all of these entities or none, as [`Write::delete`] would; an id named twice counts once.
+    /// Deletes all of these entities or none, as [`Write::delete`] would; an id named twice counts once. O(what goes), in one commit.
     ///
     /// # Errors
     ///
