@@ -197,17 +197,12 @@ fn pages_of_any_size_and_number_are_answered_or_refused_with_advice() {
             assert_eq!((none.items.len(), none.total, none.next), (0, all.total, None));
             for (limit, page) in [(20, u64::MAX), (usize::MAX, u64::MAX), (0, u64::MAX), (1, 1_000)] {
                 let past = session.list(&query.clone().limit(limit).page(page));
-                // What a filter's index lets through is sorted when the order is another.
-                if filter == &filters[1] && sort != "name" && limit > 0 && page == u64::MAX {
-                    still.refused(ErrorKind::OffsetTooDeep, past);
-                    continue;
-                }
                 let past = past.unwrap();
                 assert_eq!((past.items.len(), past.page, past.total), (0, page, all.total));
             }
         }
     }
-    // Without an index only so much is held.
+    // Without an index only so much is held, but none of this is much.
     let query = Query::<DataSet>::new().sort("qri");
     assert_eq!(
         session
@@ -219,13 +214,8 @@ fn pages_of_any_size_and_number_are_answered_or_refused_with_advice() {
     );
     let none = session.list(&query.clone().limit(0).page(u64::MAX)).unwrap();
     assert_eq!((none.items.len(), none.total), (0, Some(31)));
-    assert_eq!(session.list(&query.clone().page(4_999)).unwrap().items, []);
-    for page in [5_000, u64::MAX] {
-        let error = still.refused(ErrorKind::OffsetTooDeep, session.list(&query.clone().page(page)));
-        let message = error.to_string();
-        assert!(
-            message.contains("100000") && message.contains("follow cursors"),
-            "{message}"
-        );
+    for page in [4_999, 5_000, u64::MAX] {
+        let past = session.list(&query.clone().page(page)).unwrap();
+        assert_eq!((past.items.len(), past.total), (0, Some(31)));
     }
 }

@@ -7,7 +7,8 @@ use crate::time::Timestamp;
 
 /// Conditions that an entity must meet, all of them.
 ///
-/// The name prefix and the modification time are served by indexes; the others are looked at in the records of what is selected.
+/// The name prefix and the modification time are served by indexes, the prefix where both are given; the others are looked at in the records of
+/// what is selected. With a sort that another index serves, see [`Sort`](crate::Sort).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     pub(crate) name_prefix: Option<String>,
@@ -79,6 +80,11 @@ impl Filter {
             } => Some(IndexOrder::Modified),
             _ => None,
         }
+    }
+
+    /// Whether a name is asked for, but any will do: then the index by name narrows nothing.
+    pub(super) fn has_empty_prefix(&self) -> bool {
+        self.name_prefix.as_deref() == Some("")
     }
 
     /// The conditions that are left to be looked at in records when an index serves one.

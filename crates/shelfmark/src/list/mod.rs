@@ -105,7 +105,7 @@ impl<E: Entity> Query<E> {
         self
     }
 
-    /// The page of this number, from 0. Costs O(page × limit) index entries; a cursor costs the same at any depth.
+    /// The page of this number, from 0; past the end it is empty. Costs O(page × limit) index entries; a cursor costs the same at any depth.
     #[must_use]
     pub fn page(mut self, page: u64) -> Self {
         self.start = Start::Page(page);
@@ -126,7 +126,8 @@ impl<E: Entity> Query<E> {
         self
     }
 
-    /// Without the total. It costs nothing without a filter, and reading everything selected with one.
+    /// Without the total. It costs nothing without a filter, and reading everything selected with one. Without it, a page in the order of an index
+    /// is found in that order even where the filter has an index of its own that lets much through.
     #[must_use]
     pub fn without_total(mut self) -> Self {
         self.total = false;

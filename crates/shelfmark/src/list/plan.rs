@@ -7,6 +7,7 @@ use crate::backend::Direction;
 use crate::engine::TenantView;
 use crate::engine::view::decode_head;
 use crate::error::Result;
+use crate::ids::EntityKind;
 use crate::keyspace::IndexOrder;
 
 use super::cursor::{Cursor, Position};
@@ -14,11 +15,14 @@ use super::filter::Filter;
 use super::selection::{Scope, Select as _};
 use super::sort::SortOrder;
 use super::source::{Candidate, Source, Walker};
-use super::topk::{self, Window};
+use super::topk::{self, Keys, Ranking, Window};
 use super::{Query, Start};
 
 /// How many candidates are read at a time where records decide which of them to show.
 const CHUNK: usize = 256;
+
+/// From how many rows on a filter's index is not sorted for a page alone.
+const WIDE: usize = 1_024;
 
 /// A query resolved against one view.
 pub(super) struct Plan {
@@ -35,7 +39,7 @@ enum Way {
     /// The source is in the query's order.
     Walk { order: IndexOrder, descending: bool },
     /// It is not.
-    TopK(Vec<super::sort::SortField>),
+    TopK(Ranking),
 }
 
 /// Where to begin, and how much to take.
@@ -62,7 +66,7 @@ impl Plan {
             sort,
             start: _,
             limit: _,
-            total: _,
+            total,
             schemas: _,
         } = query;
         let sorted = sort.check(E::KIND)?;
@@ -72,25 +76,37 @@ impl Plan {
         sorted.fingerprint(&mut fingerprint);
         filter.fingerprint(&mut fingerprint);
         let scope = selection.resolve(view)?;
-        let (source_order, way) = match (sorted, filter.served_by()) {
-            (SortOrder::Indexed { order, descending }, served) if served.is_none_or(|by| by == order) => {
-                (order, Way::Walk { order, descending })
+        let served_by = filter.served_by();
+        let top_k = |keys| Way::TopK(Ranking { keys, served_by });
+        let source = |order| Source::new(view, E::KIND, &scope, order, filter);
+        let (source, way, residual) = match (sorted, served_by) {
+            (SortOrder::Indexed { order, descending }, Some(by)) if by != order => {
+                let narrowed = source(by)?;
+                if filter.has_empty_prefix() || !total && is_wide(view, &narrowed, E::KIND)? {
+                    (source(order)?, Way::Walk { order, descending }, filter.clone())
+                } else {
+                    // Sorting what a filter's index lets through beats filtering everything in the sort's order.
+                    (
+                        narrowed,
+                        top_k(Keys::Index { order, descending }),
+                        filter.residual(),
+                    )
+                }
             }
-            // Sorting what a filter's index lets through beats filtering everything in the sort's order.
-            (SortOrder::Indexed { order, descending }, served) => (
-                served.unwrap_or(order),
-                Way::TopK(super::sort::fields_of(order, descending)),
+            (SortOrder::Indexed { order, descending }, _) => {
+                (source(order)?, Way::Walk { order, descending }, filter.residual())
+            }
+            (SortOrder::Fields(fields), served) => (
+                source(served.unwrap_or(IndexOrder::Creation))?,
+                top_k(Keys::Fields(fields)),
+                filter.residual(),
             ),
-            (SortOrder::Fields(fields), served) => {
-                (served.unwrap_or(IndexOrder::Creation), Way::TopK(fields))
-            }
         };
-        let source = Source::new(view, E::KIND, &scope, source_order, filter)?;
         Ok(Self {
             scope,
             source,
             way,
-            residual: filter.residual(),
+            residual,
             filtered: !filter.is_empty(),
             fingerprint,
         })
@@ -146,15 +162,16 @@ impl Plan {
 
     pub(super) fn find<E: Entity>(&self, view: &TenantView<'_>, slice: &Slice) -> Result<Found> {
         match &self.way {
-            Way::TopK(fields) => {
+            Way::TopK(ranking) => {
                 let window = Window {
+                    at_most: topk::MAX_HELD,
                     after: slice.after.as_deref(),
                     backwards: slice.backwards,
                     skip: slice.skip,
                     take: slice.take,
                 };
                 let (candidates, matching) =
-                    topk::select::<E>(view, &self.source, fields, &self.residual, &window)?;
+                    topk::select::<E>(view, &self.source, ranking, &self.residual, &window)?;
                 Ok(Found {
                     candidates,
                     total: slice.count.then_some(matching),
@@ -275,6 +292,11 @@ impl Plan {
         chunk.retain(|_| admitted.next() == Some(true));
         Ok(Some(chunk))
     }
+}
+
+/// Whether a filter's index lets so much through that a page is found sooner in the sort's own order.
+fn is_wide(view: &TenantView<'_>, narrowed: &Source, kind: EntityKind) -> Result<bool> {
+    Ok(narrowed.walk_unordered(kind).rows(view, WIDE)?.len() == WIDE)
 }
 
 /// Whether a walk in `direction` comes to `key` behind `after`.

@@ -12,7 +12,9 @@ use crate::keyspace::IndexOrder;
 /// passed over. Checked when the list is made: an unknown field is `Invalid`.
 ///
 /// `name`, `technicalName`, `lastModifiedTime`, `createdTime` and `id`, each alone, are served by indexes; any other sort looks at everything selected
-/// and holds at most 100,000 keys.
+/// and holds at most 100,000 keys. So does one of these with a filter that another of the indexes serves, unless the query goes
+/// [without the total](crate::Query::without_total) and the filter lets much through. A page that would need more keys is `OffsetTooDeep`; one
+/// past the end is empty, however deep.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Sort(String);
 
@@ -132,20 +134,6 @@ impl SortOrder {
             }
         }
     }
-}
-
-/// The fields of an index's order, for where another index is walked.
-pub(super) fn fields_of(order: IndexOrder, descending: bool) -> Vec<SortField> {
-    let path = match order {
-        IndexOrder::Creation => "id",
-        IndexOrder::Name => "name",
-        IndexOrder::TechnicalName => "technicalName",
-        IndexOrder::Modified => "lastModifiedTime",
-    };
-    vec![SortField {
-        path: path.to_owned(),
-        descending,
-    }]
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::entity::{Head, Inherited, Lineage, Stored as _};
 use crate::envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::created_time;
-use crate::keyspace::keys;
+use crate::keyspace::{IndexOrder, keys};
 use crate::sortkey::Scalar;
 use crate::{DataSet, Entity, NewDataSet};
 
@@ -26,8 +26,24 @@ const CHUNK: usize = 1_024;
 /// How many schema rows, of up to 1 MiB each, are asked for at a time.
 const SCHEMA_ROWS: usize = 64;
 
+/// What a list is sorted by.
+pub(super) struct Ranking {
+    pub(super) keys: Keys,
+    /// The index that serves the filter.
+    pub(super) served_by: Option<IndexOrder>,
+}
+
+pub(super) enum Keys {
+    /// The sort keys of an index, so that a cursor leads on whichever way a page is found.
+    Index { order: IndexOrder, descending: bool },
+    /// By these fields, which no index has.
+    Fields(Vec<SortField>),
+}
+
 /// Where an unindexed page begins, in the order of the sort's keys.
 pub(super) struct Window<'a> {
+    /// The most keys to hold.
+    pub(super) at_most: usize,
     pub(super) after: Option<&'a [u8]>,
     /// Whether it is the part before `after` that is wanted, nearest first.
     pub(super) backwards: bool,
@@ -39,7 +55,7 @@ pub(super) struct Window<'a> {
 pub(super) fn select<E: Entity>(
     view: &TenantView<'_>,
     source: &Source,
-    fields: &[SortField],
+    ranking: &Ranking,
     filter: &Filter,
     window: &Window<'_>,
 ) -> Result<(Vec<Candidate>, u64)> {
@@ -47,15 +63,18 @@ pub(super) fn select<E: Entity>(
     let wanted = usize::try_from(window.skip)
         .unwrap_or(usize::MAX)
         .saturating_add(window.take);
-    let held = wanted.min(MAX_HELD + 1);
-    if window.skip >= MAX_HELD as u64 {
-        return Err(too_deep(window));
-    }
+    let held = wanted.min(window.at_most.saturating_add(1));
+    // The keys of an index do not tell whether it is walked from its end.
+    let (fields, descending) = match &ranking.keys {
+        Keys::Fields(fields) => (fields.as_slice(), false),
+        Keys::Index { descending, .. } => (&[][..], *descending),
+    };
+    let backwards = window.backwards != descending;
     let mut best = Best {
         heap: BinaryHeap::new(),
         held,
-        refused: false,
-        backwards: window.backwards,
+        offered: 0,
+        backwards,
     };
     let mut matching = 0;
     let mut keyer = Keyer {
@@ -69,10 +88,10 @@ pub(super) fn select<E: Entity>(
         if chunk.is_empty() {
             break;
         }
-        keyer.keys::<E>(source, &chunk, filter, |key, id| {
+        let give = |key: Vec<u8>, id| {
             matching += 1;
             let wanted = window.after.is_none_or(|after| {
-                if window.backwards {
+                if backwards {
                     key.as_slice() < after
                 } else {
                     key.as_slice() > after
@@ -81,23 +100,46 @@ pub(super) fn select<E: Entity>(
             if wanted {
                 best.offer(key, id);
             }
-        })?;
+        };
+        match ranking.keys {
+            Keys::Index { order, .. } => keyer.index_keys::<E>(source, &chunk, filter, order, give)?,
+            Keys::Fields(_) => keyer.keys::<E>(source, &chunk, filter, give)?,
+        }
     }
-    if best.refused && held < wanted {
-        return Err(too_deep(window));
+    // A page past the end is empty, however deep.
+    if best.offered > held as u64 && best.offered > window.skip && held < wanted {
+        return Err(too_deep(ranking, window));
     }
     let skip = usize::try_from(window.skip).unwrap_or(usize::MAX);
     Ok((best.into_sorted().into_iter().skip(skip).collect(), matching))
 }
 
-fn too_deep(window: &Window<'_>) -> Error {
+fn too_deep(ranking: &Ranking, window: &Window<'_>) -> Error {
+    let (filter, indexed) = match ranking.served_by {
+        None => (
+            "",
+            "sort by name, technicalName, lastModifiedTime or createdTime alone",
+        ),
+        Some(IndexOrder::Modified) => (
+            " and a filter by modification time",
+            "sort by lastModifiedTime alone, which has the index of that filter",
+        ),
+        Some(_) => (
+            " and a filter by name prefix",
+            "sort by name alone, which has the index of that filter",
+        ),
+    };
+    let (sort, instead) = match ranking.keys {
+        Keys::Fields(_) => ("a sort without an index", ""),
+        Keys::Index { .. } => ("a sort by one index", ", or drop the filter"),
+    };
     Error::new(
         ErrorKind::OffsetTooDeep,
         format!(
-            "the page begins at {} and asks for {}, and a sort without an index holds at most {MAX_HELD} keys: follow cursors instead of page \
-             numbers, or sort by name, technicalName, lastModifiedTime or createdTime alone",
+            "the page begins at {} and asks for {}, and {sort}{filter} holds at most {} keys: follow cursors instead of page numbers, or {indexed}{instead}",
             window.skip,
             window.take.saturating_sub(1),
+            window.at_most,
         ),
     )
 }
@@ -106,8 +148,7 @@ fn too_deep(window: &Window<'_>) -> Error {
 struct Best {
     heap: BinaryHeap<Ranked>,
     held: usize,
-    /// Whether there were more than are held.
-    refused: bool,
+    offered: u64,
     backwards: bool,
 }
 
@@ -137,6 +178,7 @@ impl Ord for Ranked {
 
 impl Best {
     fn offer(&mut self, key: Vec<u8>, id: Uuid) {
+        self.offered += 1;
         let ranked = Ranked {
             key,
             id,
@@ -144,13 +186,10 @@ impl Best {
         };
         if self.heap.len() < self.held {
             self.heap.push(ranked);
-        } else {
-            self.refused = true;
-            if let Some(mut worst) = self.heap.peek_mut()
-                && ranked < *worst
-            {
-                *worst = ranked;
-            }
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && ranked < *worst
+        {
+            *worst = ranked;
         }
     }
 
@@ -218,6 +257,35 @@ impl Keyer<'_> {
                     self.stored(id, &head, path).append_to(&mut key, *descending);
                 }
                 give(self.closed(key, id), id);
+            }
+            Ok(())
+        })
+    }
+
+    /// As [`Keyer::keys`], with the sort keys that an index has.
+    fn index_keys<E: Entity>(
+        &self,
+        source: &Source,
+        candidates: &[Candidate],
+        filter: &Filter,
+        order: IndexOrder,
+        mut give: impl FnMut(Vec<u8>, Uuid),
+    ) -> Result<()> {
+        self.each_head::<E>(source, candidates, |id, head| {
+            if filter.admits(&head) {
+                let mut key = Vec::with_capacity(64);
+                match order {
+                    IndexOrder::Creation => {}
+                    IndexOrder::Name => Scalar::text(head.name()).append_to(&mut key, false),
+                    IndexOrder::TechnicalName => {
+                        head.scalar("technicalName").append_to(&mut key, false);
+                    }
+                    IndexOrder::Modified => {
+                        key.extend_from_slice(&keys::time_bytes(head.stamps().last_modified_time()));
+                    }
+                }
+                key.extend_from_slice(id.as_bytes());
+                give(key, id);
             }
             Ok(())
         })
@@ -377,5 +445,73 @@ fn inherited_path(path: &str) -> Option<InheritedPath> {
         "dataStoreInfo.name" | "dataAssetInfo.dataStoreInfo.name" => Some(InheritedPath::StoreName),
         "dataStoreInfo.type" | "dataAssetInfo.dataStoreInfo.type" => Some(InheritedPath::StoreType),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::list::selection::Scope;
+    use crate::{Catalog, DataStore, NewDataStore, Read as _, Write as _};
+
+    #[test]
+    fn only_what_was_dropped_is_too_deep() {
+        let session = Catalog::in_memory().unwrap().session("acme", "ann").unwrap();
+        for n in 0..30 {
+            session
+                .create(NewDataStore::new(format!("store {n}"), "postgres"))
+                .unwrap();
+        }
+        let page = |ranking: &Ranking, skip, limit| {
+            session.with_view(|view| {
+                let filter = Filter::default();
+                let order = IndexOrder::Creation;
+                let source = Source::new(view, DataStore::KIND, &Scope::Tenant, order, &filter)?;
+                let window = Window {
+                    at_most: 10,
+                    after: None,
+                    backwards: false,
+                    skip,
+                    take: limit + 1,
+                };
+                let (found, matching) = select::<DataStore>(view, &source, ranking, &filter, &window)?;
+                assert_eq!(matching, 30);
+                Ok(found.len())
+            })
+        };
+        let by_type = SortField {
+            path: "type".to_owned(),
+            descending: false,
+        };
+        let unindexed = Ranking {
+            keys: Keys::Fields(vec![by_type]),
+            served_by: None,
+        };
+        let filtered = |by| Ranking {
+            keys: Keys::Index {
+                order: IndexOrder::Creation,
+                descending: true,
+            },
+            served_by: Some(by),
+        };
+        let cases = [
+            (unindexed, "createdTime alone"),
+            (filtered(IndexOrder::Name), "filter by name prefix"),
+            (filtered(IndexOrder::Modified), "filter by modification time"),
+        ];
+        for (ranking, advice) in &cases {
+            assert_eq!(page(ranking, 8, 2).unwrap(), 3);
+            for past in [30, 31, u64::MAX] {
+                assert_eq!(page(ranking, past, 2).unwrap(), 0);
+                assert_eq!(page(ranking, past, usize::MAX - 1).unwrap(), 0);
+            }
+            for (skip, limit) in [(9, 2), (29, 1), (0, 100)] {
+                let error = page(ranking, skip, limit).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::OffsetTooDeep);
+                assert!(error.to_string().contains(advice), "{error}");
+                let indexed = ranking.served_by.is_none();
+                assert_eq!(error.to_string().contains("createdTime"), indexed, "{error}");
+            }
+        }
     }
 }
