@@ -289,13 +289,13 @@ impl Oracle {
         let given = make(self, &old)?;
         let mut broken = broken_rules(kind, &given.fields);
         if !given.wrong.is_empty() {
-            return Err(Failure::invalid(given.wrong.into_iter().chain(broken)));
+            return Err(Failure::invalid(outermost(given.wrong.into_iter().chain(broken))));
         }
         if kind != EntityKind::Store && given.parent.is_some() && given.parent != old.parent {
             broken.extend(parent_pointer(kind));
         }
         if !broken.is_empty() {
-            return Err(Failure::invalid(broken));
+            return Err(Failure::invalid(outermost(broken.into_iter())));
         }
         let owner = given.owner.unwrap_or_else(|| old.owner.clone());
         // As text, so that another order of free members is a change.
@@ -326,6 +326,19 @@ fn each<M>(members: &[M], mut work: impl FnMut(&M) -> Answer) -> Answer {
         values.push(work(member).map_err(|failure| failure.at(index, 0))?);
     }
     Ok(Value::Array(values))
+}
+
+/// Without those that lie within another: what is wrong as a whole is named alone.
+fn outermost(pointers: impl Iterator<Item = String>) -> BTreeSet<String> {
+    let all: BTreeSet<String> = pointers.collect();
+    let within = |pointer: &String| {
+        all.iter().any(|other| {
+            pointer
+                .strip_prefix(other)
+                .is_some_and(|rest| rest.starts_with('/'))
+        })
+    };
+    all.iter().filter(|pointer| !within(pointer)).cloned().collect()
 }
 
 fn deleted(stores: usize, assets: usize, sets: usize) -> Value {
