@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shelfmark::backend::{Backend, Keyspace};
-use shelfmark::{AssetId, DataSet, Filter, NewDataSet, Query, Read, Session, StoreId, Write};
+use shelfmark::{AssetId, DataSet, Filter, NewDataSet, Query, Read, Session, StoreId, Timestamp, Write};
 use shelfmark_testkit::{CountingBackend, Counts, MemoryBackend};
 
 use crate::support::{catalog_on, new_asset, new_set, new_store, schema, session};
@@ -166,4 +166,99 @@ fn a_total_with_a_filter_is_counted_in_the_pass_that_finds_the_page() {
         let (_, counts) = spread.measure(|session| session.list(&query.clone().without_total()).unwrap());
         assert!(counts.space(Keyspace::Set).rows_read() <= 256 + 20, "{counts}");
     }
+}
+
+#[test]
+fn a_cursor_leads_on_whichever_index_is_walked() {
+    let spread = Spread::new(1_500);
+    let since = Timestamp::from_millis(0).unwrap();
+    let filters = [
+        // Of this a tenth comes through, of the others more than is sorted for a page alone.
+        Filter::new().name_prefix("0"),
+        Filter::new().name_prefix(""),
+        Filter::new().modified_since(since).tag("odd"),
+    ];
+    for (filter, sort) in filters.iter().flat_map(|filter| {
+        [
+            "-technicalName",
+            "createdTime",
+            "-lastModifiedTime",
+            "name",
+            "-id",
+        ]
+        .map(|sort| (filter, sort))
+    }) {
+        let query = Query::<DataSet>::of(spread.store)
+            .sort(sort)
+            .filter(filter.clone());
+        let all = spread.session.list(&query.clone().limit(2_000)).unwrap();
+        let other = format!("{sort},{}id", if sort.starts_with('-') { '+' } else { '-' });
+        let unindexed = spread
+            .session
+            .list(&query.clone().sort(other).limit(2_000))
+            .unwrap();
+        assert_eq!(
+            (all.total, all.items.len()),
+            (unindexed.total, unindexed.items.len()),
+            "{sort}"
+        );
+        assert_eq!(all.total, Some(all.items.len() as u64));
+        let (mut page, mut found) = (spread.session.list(&query.clone().limit(70)).unwrap(), Vec::new());
+        loop {
+            found.extend(page.items);
+            let Some(next) = page.next else { break };
+            let mut query = query.clone().limit(70).cursor(next);
+            if page.page % 2 == 0 {
+                query = query.without_total();
+            }
+            page = spread.session.list(&query).unwrap();
+            assert!(page.total.is_none_or(|total| Some(total) == all.total));
+        }
+        assert!(found == all.items, "{sort} {filter:?}");
+        let (mut back, mut pages) = (page.prev, 0);
+        while let Some(prev) = back {
+            pages += 1;
+            let mut query = query.clone().limit(70).cursor(prev);
+            if pages % 2 == 0 {
+                query = query.without_total();
+            }
+            let page = spread.session.list(&query).unwrap();
+            let start = usize::try_from(page.page).unwrap() * 70;
+            assert!(page.items == all.items[start..start + 70], "{sort} {filter:?}");
+            back = page.prev;
+        }
+        assert_eq!(pages, (all.items.len() - 1) / 70);
+        let streamed: Vec<DataSet> = spread
+            .session
+            .stream(&query)
+            .unwrap()
+            .map(|set| set.unwrap())
+            .collect();
+        assert!(streamed == all.items, "{sort} {filter:?}");
+    }
+}
+
+#[test]
+fn a_page_without_a_total_reads_no_more_than_it_must() {
+    let spread = Spread::new(2_000);
+    let query = Query::<DataSet>::of(spread.store)
+        .sort("technicalName")
+        .without_total();
+    let records = |filter: Filter| {
+        let query = query.clone().filter(filter);
+        let (page, counts) = spread.measure(|session| session.list(&query).unwrap());
+        assert_eq!((page.items.len(), page.total), (20, None));
+        counts.space(Keyspace::Set).got
+    };
+    // Wide filters: a chunk in the order of the sort.
+    assert!(records(Filter::new().name_prefix("")) <= 256 + 20);
+    assert!(records(Filter::new().modified_since(Timestamp::from_millis(0).unwrap())) <= 256 + 20);
+    // A narrow one: what it lets through is sorted.
+    let narrow = Filter::new().name_prefix("00");
+    let matching = spread
+        .session
+        .list(&Query::<DataSet>::new().filter(narrow.clone()))
+        .unwrap()
+        .total;
+    assert_eq!(records(narrow), matching.unwrap() + 20);
 }
