@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use shelfmark::backend::{Backend, Keyspace};
-use shelfmark::{AssetId, DataSet, Filter, NewDataSet, Query, Read, Session, StoreId, Timestamp, Write};
+use shelfmark::{
+    AssetId, Cursor, DataSet, DataStore, Expectation, Filter, NewDataSet, NewDataStore, Page, Query, Read,
+    Session, StoreId, Timestamp, Write,
+};
 use shelfmark_testkit::{CountingBackend, Counts, MemoryBackend};
 
-use crate::support::{catalog_on, new_asset, new_set, new_store, schema, session};
+use crate::support::{Bed, catalog_on, new_asset, new_set, new_store, schema, session};
 
 /// Sets spread over many assets, on a backend that counts.
 struct Spread {
@@ -261,4 +264,83 @@ fn a_page_without_a_total_reads_no_more_than_it_must() {
         .unwrap()
         .total;
     assert_eq!(records(narrow), matching.unwrap() + 20);
+}
+
+#[test]
+fn an_emptied_page_has_a_way_back() {
+    let sorts = ["", "-createdTime", "name", "-name", "type", "-type"];
+    let filters = [Filter::new(), odd(), Filter::new().name_prefix("0")];
+    for (sort, filter) in sorts
+        .iter()
+        .flat_map(|sort| filters.iter().map(move |filter| (*sort, filter)))
+    {
+        let catalog = Bed::in_memory().catalog();
+        let session = session(&catalog, "acme");
+        for n in 0..9 {
+            let new = NewDataStore {
+                name: Some(format!("0{n}")),
+                tags: vec!["odd".into()],
+                ..new_store(&format!("store {n}"))
+            };
+            session.create(new).unwrap();
+        }
+        let query = Query::<DataStore>::new()
+            .sort(sort)
+            .filter(filter.clone())
+            .limit(3);
+        let list = |query: &Query<DataStore>| session.list(query).unwrap();
+        let follow = |cursor: &Option<Cursor>| list(&query.clone().cursor(cursor.clone().expect("a cursor")));
+        let ids = |page: &Page<DataStore>| page.items.iter().map(|store| store.id).collect::<Vec<_>>();
+        let all: Vec<StoreId> = ids(&list(&query.clone().limit(9)));
+        let second = list(&query.clone().page(1));
+
+        let delete = |ids: &[StoreId]| {
+            let ids = ids.iter().map(|&id| (id, Expectation::Any));
+            session.delete_all(ids).unwrap();
+        };
+
+        // All behind goes, so `next` is empty; its `prev` shows the second page, the one at the edge included.
+        delete(&all[6..]);
+        let empty = follow(&second.next);
+        assert_eq!(
+            (ids(&empty), empty.page, empty.total),
+            (Vec::new(), 2, Some(6)),
+            "{sort}"
+        );
+        assert_eq!(empty.next, None);
+        let back = follow(&empty.prev);
+        assert_eq!(
+            (ids(&back), back.page),
+            (all[3..6].to_vec(), 1),
+            "{sort} {filter:?}"
+        );
+        // It leads on as any other.
+        assert_eq!(ids(&follow(&back.prev)), all[..3], "{sort}");
+
+        // All before goes, so `prev` is empty; its `next` shows the page that led to it.
+        delete(&all[..3]);
+        let empty = follow(&back.prev);
+        assert_eq!(
+            (ids(&empty), empty.page, &empty.prev),
+            (Vec::new(), 0, &None),
+            "{sort}"
+        );
+        let forth = follow(&empty.next);
+        assert_eq!(
+            (ids(&forth), forth.page),
+            (all[3..6].to_vec(), 1),
+            "{sort} {filter:?}"
+        );
+
+        // With nothing left either way, one is led back and forth, and no further.
+        delete(&all[3..6]);
+        let empty = follow(&second.next);
+        let before = follow(&empty.prev);
+        assert_eq!((ids(&before), &before.prev), (Vec::new(), &None));
+        // What comes later at the end is found from there.
+        assert!(follow(&before.next).prev.is_some());
+        // By number there is no edge to turn round at.
+        let past = list(&query.clone().page(2));
+        assert_eq!((ids(&past), past.prev, past.next), (Vec::new(), None, None));
+    }
 }
