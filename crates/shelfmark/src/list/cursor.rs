@@ -44,7 +44,7 @@ impl Cursor {
         } = position;
         let mut payload = Vec::with_capacity(HEADER + key.len());
         payload.extend_from_slice(&page.to_be_bytes());
-        payload.push(u8::from(*backwards) * BACKWARDS | u8::from(*inclusive) * INCLUSIVE);
+        payload.push((u8::from(*backwards) * BACKWARDS) | (u8::from(*inclusive) * INCLUSIVE));
         payload.extend_from_slice(key);
         let mut bytes = mac(secret, query, &payload).to_vec();
         bytes.extend_from_slice(&payload);
