@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use shelfmark::backend::{Backend, Keyspace};
-use shelfmark::{AssetId, DataSet, Filter, NewDataSet, Query, Read, Session, StoreId, Write};
+use shelfmark::{
+    AssetId, Cursor, DataSet, DataStore, Expectation, Filter, NewDataSet, NewDataStore, Page, Query, Read,
+    Session, StoreId, Timestamp, Write,
+};
 use shelfmark_testkit::{CountingBackend, Counts, MemoryBackend};
 
-use crate::support::{catalog_on, new_asset, new_set, new_store, schema, session};
+use crate::support::{Bed, catalog_on, new_asset, new_set, new_store, schema, session};
 
 /// Sets spread over many assets, on a backend that counts.
 struct Spread {
@@ -165,5 +168,179 @@ fn a_total_with_a_filter_is_counted_in_the_pass_that_finds_the_page() {
 
         let (_, counts) = spread.measure(|session| session.list(&query.clone().without_total()).unwrap());
         assert!(counts.space(Keyspace::Set).rows_read() <= 256 + 20, "{counts}");
+    }
+}
+
+#[test]
+fn a_cursor_leads_on_whichever_index_is_walked() {
+    let spread = Spread::new(1_500);
+    let since = Timestamp::from_millis(0).unwrap();
+    let filters = [
+        // Of this a tenth comes through, of the others more than is sorted for a page alone.
+        Filter::new().name_prefix("0"),
+        Filter::new().name_prefix(""),
+        Filter::new().modified_since(since).tag("odd"),
+    ];
+    for (filter, sort) in filters.iter().flat_map(|filter| {
+        [
+            "-technicalName",
+            "createdTime",
+            "-lastModifiedTime",
+            "name",
+            "-id",
+        ]
+        .map(|sort| (filter, sort))
+    }) {
+        let query = Query::<DataSet>::of(spread.store)
+            .sort(sort)
+            .filter(filter.clone());
+        let all = spread.session.list(&query.clone().limit(2_000)).unwrap();
+        let other = format!("{sort},{}id", if sort.starts_with('-') { '+' } else { '-' });
+        let unindexed = spread
+            .session
+            .list(&query.clone().sort(other).limit(2_000))
+            .unwrap();
+        assert_eq!(
+            (all.total, all.items.len()),
+            (unindexed.total, unindexed.items.len()),
+            "{sort}"
+        );
+        assert_eq!(all.total, Some(all.items.len() as u64));
+        let (mut page, mut found) = (spread.session.list(&query.clone().limit(70)).unwrap(), Vec::new());
+        loop {
+            found.extend(page.items);
+            let Some(next) = page.next else { break };
+            let mut query = query.clone().limit(70).cursor(next);
+            if page.page % 2 == 0 {
+                query = query.without_total();
+            }
+            page = spread.session.list(&query).unwrap();
+            assert!(page.total.is_none_or(|total| Some(total) == all.total));
+        }
+        assert!(found == all.items, "{sort} {filter:?}");
+        let (mut back, mut pages) = (page.prev, 0);
+        while let Some(prev) = back {
+            pages += 1;
+            let mut query = query.clone().limit(70).cursor(prev);
+            if pages % 2 == 0 {
+                query = query.without_total();
+            }
+            let page = spread.session.list(&query).unwrap();
+            let start = usize::try_from(page.page).unwrap() * 70;
+            assert!(page.items == all.items[start..start + 70], "{sort} {filter:?}");
+            back = page.prev;
+        }
+        assert_eq!(pages, (all.items.len() - 1) / 70);
+        let streamed: Vec<DataSet> = spread
+            .session
+            .stream(&query)
+            .unwrap()
+            .map(|set| set.unwrap())
+            .collect();
+        assert!(streamed == all.items, "{sort} {filter:?}");
+    }
+}
+
+#[test]
+fn a_page_without_a_total_reads_no_more_than_it_must() {
+    let spread = Spread::new(2_000);
+    let query = Query::<DataSet>::of(spread.store)
+        .sort("technicalName")
+        .without_total();
+    let records = |filter: Filter| {
+        let query = query.clone().filter(filter);
+        let (page, counts) = spread.measure(|session| session.list(&query).unwrap());
+        assert_eq!((page.items.len(), page.total), (20, None));
+        counts.space(Keyspace::Set).got
+    };
+    // Wide filters: a chunk in the order of the sort.
+    assert!(records(Filter::new().name_prefix("")) <= 256 + 20);
+    assert!(records(Filter::new().modified_since(Timestamp::from_millis(0).unwrap())) <= 256 + 20);
+    // A narrow one: what it lets through is sorted.
+    let narrow = Filter::new().name_prefix("00");
+    let matching = spread
+        .session
+        .list(&Query::<DataSet>::new().filter(narrow.clone()))
+        .unwrap()
+        .total;
+    assert_eq!(records(narrow), matching.unwrap() + 20);
+}
+
+#[test]
+fn an_emptied_page_has_a_way_back() {
+    let sorts = ["", "-createdTime", "name", "-name", "type", "-type"];
+    let filters = [Filter::new(), odd(), Filter::new().name_prefix("0")];
+    for (sort, filter) in sorts
+        .iter()
+        .flat_map(|sort| filters.iter().map(move |filter| (*sort, filter)))
+    {
+        let catalog = Bed::in_memory().catalog();
+        let session = session(&catalog, "acme");
+        for n in 0..9 {
+            let new = NewDataStore {
+                name: Some(format!("0{n}")),
+                tags: vec!["odd".into()],
+                ..new_store(&format!("store {n}"))
+            };
+            session.create(new).unwrap();
+        }
+        let query = Query::<DataStore>::new()
+            .sort(sort)
+            .filter(filter.clone())
+            .limit(3);
+        let list = |query: &Query<DataStore>| session.list(query).unwrap();
+        let follow = |cursor: &Option<Cursor>| list(&query.clone().cursor(cursor.clone().expect("a cursor")));
+        let ids = |page: &Page<DataStore>| page.items.iter().map(|store| store.id).collect::<Vec<_>>();
+        let all: Vec<StoreId> = ids(&list(&query.clone().limit(9)));
+        let second = list(&query.clone().page(1));
+
+        let delete = |ids: &[StoreId]| {
+            let ids = ids.iter().map(|&id| (id, Expectation::Any));
+            session.delete_all(ids).unwrap();
+        };
+
+        // All behind goes, so `next` is empty; its `prev` shows the second page, the one at the edge included.
+        delete(&all[6..]);
+        let empty = follow(&second.next);
+        assert_eq!(
+            (ids(&empty), empty.page, empty.total),
+            (Vec::new(), 2, Some(6)),
+            "{sort}"
+        );
+        assert_eq!(empty.next, None);
+        let back = follow(&empty.prev);
+        assert_eq!(
+            (ids(&back), back.page),
+            (all[3..6].to_vec(), 1),
+            "{sort} {filter:?}"
+        );
+        // It leads on as any other.
+        assert_eq!(ids(&follow(&back.prev)), all[..3], "{sort}");
+
+        // All before goes, so `prev` is empty; its `next` shows the page that led to it.
+        delete(&all[..3]);
+        let empty = follow(&back.prev);
+        assert_eq!(
+            (ids(&empty), empty.page, &empty.prev),
+            (Vec::new(), 0, &None),
+            "{sort}"
+        );
+        let forth = follow(&empty.next);
+        assert_eq!(
+            (ids(&forth), forth.page),
+            (all[3..6].to_vec(), 1),
+            "{sort} {filter:?}"
+        );
+
+        // With nothing left either way, one is led back and forth, and no further.
+        delete(&all[3..6]);
+        let empty = follow(&second.next);
+        let before = follow(&empty.prev);
+        assert_eq!((ids(&before), &before.prev), (Vec::new(), &None));
+        // What comes later at the end is found from there.
+        assert!(follow(&before.next).prev.is_some());
+        // By number there is no edge to turn round at.
+        let past = list(&query.clone().page(2));
+        assert_eq!((ids(&past), past.prev, past.next), (Vec::new(), None, None));
     }
 }

@@ -21,21 +21,30 @@ pub(super) struct Position {
     pub(super) page: u64,
     /// Whether it leads to what comes before `key`, not after it.
     pub(super) backwards: bool,
-    /// The sort key, id included, of the entity next to the page.
+    /// Whether the entity at `key` itself is on the page.
+    pub(super) inclusive: bool,
+    /// The sort key, id included, of the entity next to the page, or at its edge.
     pub(super) key: Vec<u8>,
 }
 
 const MAC: usize = 16;
-/// Page number and direction.
+/// Page number and flags.
 const HEADER: usize = 9;
+const BACKWARDS: u8 = 1;
+const INCLUSIVE: u8 = 2;
 
 impl Cursor {
-    /// Layout: MAC (16 bytes), page (u64), direction (u8), key.
+    /// Layout: MAC (16 bytes), page (u64), flags (u8), key.
     pub(super) fn seal(secret: &[u8; 32], query: &[u8], position: &Position) -> Self {
-        let Position { page, backwards, key } = position;
+        let Position {
+            page,
+            backwards,
+            inclusive,
+            key,
+        } = position;
         let mut payload = Vec::with_capacity(HEADER + key.len());
         payload.extend_from_slice(&page.to_be_bytes());
-        payload.push(u8::from(*backwards));
+        payload.push((u8::from(*backwards) * BACKWARDS) | (u8::from(*inclusive) * INCLUSIVE));
         payload.extend_from_slice(key);
         let mut bytes = mac(secret, query, &payload).to_vec();
         bytes.extend_from_slice(&payload);
@@ -55,9 +64,10 @@ impl Cursor {
             return Err(bad());
         }
         match payload.split_first_chunk::<8>() {
-            Some((page, [backwards, key @ ..])) => Ok(Position {
+            Some((page, [flags, key @ ..])) => Ok(Position {
                 page: u64::from_be_bytes(*page),
-                backwards: *backwards != 0,
+                backwards: flags & BACKWARDS != 0,
+                inclusive: flags & INCLUSIVE != 0,
                 key: key.to_vec(),
             }),
             _ => Err(bad()),
@@ -121,6 +131,7 @@ mod tests {
         let position = Position {
             page: 3,
             backwards: false,
+            inclusive: true,
             key: b"orders\0id".to_vec(),
         };
         let cursor = Cursor::seal(&[7; 32], b"query", &position);

@@ -8,11 +8,11 @@ use crate::entity::{Entity, Head as _, JsonObject, TypedId as _};
 use crate::error::Result;
 use crate::index::name_of_entry;
 
+use super::Query;
 use super::cursor::{Cursor, Position};
 use super::plan::{Found, Plan};
 use super::projection::Projection;
-use super::source::Candidate;
-use super::{Query, Start};
+use super::source::{Candidate, Edge};
 
 /// One page of a list, and where to go from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +26,9 @@ pub struct Page<T> {
     pub limit: usize,
     /// How many entities the query selects in all, unless it went without.
     pub total: Option<u64>,
-    /// Leads to the page before, where there may be one.
+    /// Leads to the page before, where there may be one; also from a page reached by cursor that has become empty.
     pub prev: Option<Cursor>,
-    /// Leads to the page after, where there may be one.
+    /// Leads to the page after, where there may be one; also from a page reached by cursor that has become empty.
     pub next: Option<Cursor>,
 }
 
@@ -87,19 +87,48 @@ fn candidates<E: Entity>(
     if slice.backwards {
         items.reverse();
     }
-    let by_cursor = matches!(query.start, Start::Cursor(_));
-    // A page reached by cursor has a neighbour where it came from.
-    let (has_prev, has_next) = if slice.backwards {
-        (more, true)
-    } else {
-        (by_cursor || page > 0, more)
-    };
+    let seal = |position| plan.seal_cursor(secret, &position);
     let lead = |there: bool, page: u64, backwards: bool, from: Option<&Candidate>| {
         let key = from.filter(|_| there)?.sort_key().to_vec();
-        Some(plan.seal_cursor(secret, &Position { page, backwards, key }))
+        Some(seal(Position {
+            page,
+            backwards,
+            inclusive: false,
+            key,
+        }))
     };
-    let prev = lead(has_prev, page.saturating_sub(1), true, items.first());
-    let next = lead(has_next, page.saturating_add(1), false, items.last());
+    let before = page.saturating_sub(1);
+    let behind = page.saturating_add(1);
+    let (prev, next) = match slice.edge {
+        // What this page was to show is gone since; the rest lies from its edge on the other way.
+        Some(Edge { key, inclusive }) if items.is_empty() => {
+            let back = |page, backwards| {
+                Some(seal(Position {
+                    page,
+                    backwards,
+                    inclusive: !inclusive,
+                    key,
+                }))
+            };
+            if slice.backwards {
+                (None, back(behind, false))
+            } else {
+                (back(before, true), None)
+            }
+        }
+        edge => {
+            // A page reached by cursor has a neighbour where it came from.
+            let (has_prev, has_next) = if slice.backwards {
+                (more, true)
+            } else {
+                (edge.is_some() || page > 0, more)
+            };
+            (
+                lead(has_prev, before, true, items.first()),
+                lead(has_next, behind, false, items.last()),
+            )
+        }
+    };
     Ok((
         plan,
         Page {

@@ -14,7 +14,7 @@ use super::cursor::{Cursor, Position};
 use super::filter::Filter;
 use super::selection::{Scope, Select as _};
 use super::sort::SortOrder;
-use super::source::{Candidate, Source, Walker};
+use super::source::{Candidate, Edge, Source, Walker};
 use super::topk::{self, Keys, Ranking, Window};
 use super::{Query, Start};
 
@@ -44,7 +44,7 @@ enum Way {
 
 /// Where to begin, and how much to take.
 pub(super) struct Slice {
-    pub(super) after: Option<Vec<u8>>,
+    pub(super) edge: Option<Edge>,
     pub(super) backwards: bool,
     pub(super) skip: u64,
     pub(super) take: usize,
@@ -124,8 +124,8 @@ impl Plan {
     pub(super) fn slice(&self, start: &Start, limit: usize, secret: &[u8; 32]) -> Result<(Slice, u64)> {
         // One more than the page shows whether there is another.
         let take = limit.saturating_add(1);
-        let slice = |after, backwards, skip| Slice {
-            after,
+        let slice = |edge, backwards, skip| Slice {
+            edge,
             backwards,
             skip,
             take,
@@ -134,8 +134,13 @@ impl Plan {
         match start {
             Start::Page(page) => Ok((slice(None, false, page.saturating_mul(limit as u64)), *page)),
             Start::Cursor(cursor) => {
-                let Position { page, backwards, key } = self.open_cursor(secret, cursor)?;
-                Ok((slice(Some(key), backwards, 0), page))
+                let Position {
+                    page,
+                    backwards,
+                    inclusive,
+                    key,
+                } = self.open_cursor(secret, cursor)?;
+                Ok((slice(Some(Edge { key, inclusive }), backwards, 0), page))
             }
         }
     }
@@ -165,7 +170,7 @@ impl Plan {
             Way::TopK(ranking) => {
                 let window = Window {
                     at_most: topk::MAX_HELD,
-                    after: slice.after.as_deref(),
+                    edge: slice.edge.as_ref(),
                     backwards: slice.backwards,
                     skip: slice.skip,
                     take: slice.take,
@@ -198,7 +203,7 @@ impl Plan {
         direction: Direction,
         slice: &Slice,
     ) -> Result<Found> {
-        let mut walker = self.source.walk(direction, slice.after.as_deref(), slice.skip);
+        let mut walker = self.source.walk(direction, slice.edge.as_ref(), slice.skip);
         let candidates = walker.rows(view, slice.take)?;
         let total = match (slice.count, self.filtered) {
             (false, _) => None,
@@ -219,9 +224,9 @@ impl Plan {
         let mut skip = slice.skip;
         let mut matching = 0;
         // A total is of everything, also of what lies before the slice.
-        let (from, after) = match &slice.after {
-            Some(after) if slice.count => (None, Some(after.as_slice())),
-            after => (after.as_deref(), None),
+        let (from, edge) = match &slice.edge {
+            Some(edge) if slice.count => (None, Some(edge)),
+            edge => (edge.as_ref(), None),
         };
         let mut walker = self.source.walk(direction, from, 0);
         while slice.count || candidates.len() < slice.take {
@@ -229,9 +234,9 @@ impl Plan {
                 break;
             };
             matching += chunk.len() as u64;
-            let wanted = chunk.into_iter().filter(|candidate| {
-                after.is_none_or(|after| is_behind(candidate.sort_key(), after, direction))
-            });
+            let wanted = chunk
+                .into_iter()
+                .filter(|candidate| edge.is_none_or(|edge| edge.leads_to(candidate.sort_key(), direction)));
             for candidate in wanted {
                 if skip > 0 {
                     skip -= 1;
@@ -297,12 +302,4 @@ impl Plan {
 /// Whether a filter's index lets so much through that a page is found sooner in the sort's own order.
 fn is_wide(view: &TenantView<'_>, narrowed: &Source, kind: EntityKind) -> Result<bool> {
     Ok(narrowed.walk_unordered(kind).rows(view, WIDE)?.len() == WIDE)
-}
-
-/// Whether a walk in `direction` comes to `key` behind `after`.
-fn is_behind(key: &[u8], after: &[u8], direction: Direction) -> bool {
-    match direction {
-        Direction::Forward => key > after,
-        Direction::Reverse => key < after,
-    }
 }

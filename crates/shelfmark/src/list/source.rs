@@ -39,6 +39,24 @@ impl Candidate {
     }
 }
 
+/// Where a walk begins: behind a sort key, or at it.
+#[derive(Debug, Clone)]
+pub(super) struct Edge {
+    pub(super) key: Vec<u8>,
+    pub(super) inclusive: bool,
+}
+
+impl Edge {
+    /// Whether a walk in `direction` from here comes to `key`.
+    pub(super) fn leads_to(&self, key: &[u8], direction: Direction) -> bool {
+        match (key.cmp(&self.key), direction) {
+            (Ordering::Equal, _) => self.inclusive,
+            (order, Direction::Forward) => order == Ordering::Greater,
+            (order, Direction::Reverse) => order == Ordering::Less,
+        }
+    }
+}
+
 /// The part of an index that holds what a list selects.
 pub(super) struct Source {
     pub(super) space: Keyspace,
@@ -79,13 +97,16 @@ impl Source {
         self.space == entities(kind)
     }
 
-    /// Begins a walk in the order of the sort keys, from behind `after`, without the first `skip` rows.
-    pub(super) fn walk(&self, direction: Direction, after: Option<&[u8]>, skip: u64) -> Walker {
+    /// Begins a walk in the order of the sort keys, from `edge`, without the first `skip` rows.
+    pub(super) fn walk(&self, direction: Direction, edge: Option<&Edge>, skip: u64) -> Walker {
         let mut parts: VecDeque<Part> = self
             .ranges
             .iter()
             .map(|(range, prefix)| Part {
-                range: beyond(range, *prefix, after, direction),
+                range: edge.map_or_else(
+                    || range.clone(),
+                    |Edge { key, inclusive }| beyond(range, *prefix, key, *inclusive, direction),
+                ),
                 prefix: *prefix,
             })
             .collect();
@@ -148,19 +169,24 @@ fn range_of(parent: Parent, order: IndexOrder, filter: &Filter) -> (KeyRange, us
     (range, prefix)
 }
 
-/// What is left of `range` behind the sort key `after`.
-fn beyond(range: &KeyRange, prefix: usize, after: Option<&[u8]>, direction: Direction) -> KeyRange {
-    let Some(after) = after else { return range.clone() };
+/// What is left of `range` behind the sort key `after`, or from it on.
+fn beyond(range: &KeyRange, prefix: usize, after: &[u8], inclusive: bool, direction: Direction) -> KeyRange {
     let mut key = range.start[..prefix.min(range.start.len())].to_vec();
     key.extend_from_slice(after);
     let mut range = range.clone();
     match direction {
         Direction::Forward => {
             // No key begins with another, so nothing lies between a key and its successor.
-            let start = successor(&key).unwrap_or(key);
+            let start = match inclusive {
+                true => key,
+                false => successor(&key).unwrap_or(key),
+            };
             range.start = range.start.max(start);
         }
         Direction::Reverse => {
+            if inclusive {
+                key.push(0);
+            }
             range.end = Some(match range.end {
                 Some(end) => end.min(key),
                 None => key,
@@ -324,7 +350,7 @@ impl Reader<'_> {
             return Err(error);
         }
         if let Some(last) = chunk.candidates.back().filter(|_| chunk.is_full()) {
-            *range = beyond(range, *prefix, Some(last.sort_key()), self.direction);
+            *range = beyond(range, *prefix, last.sort_key(), false, self.direction);
         }
         Ok(chunk.is_full())
     }

@@ -10,7 +10,7 @@ use crate::snapshot::TenantSnapshot;
 use super::Query;
 use super::page;
 use super::plan::{Plan, Slice};
-use super::source::Walker;
+use super::source::{Edge, Walker};
 use super::topk::MAX_HELD;
 
 /// How many entities are read at a time.
@@ -27,7 +27,7 @@ pub struct Stream<E: Entity> {
     ahead: VecDeque<super::source::Candidate>,
     ready: VecDeque<E>,
     /// The last key of an unindexed order's last pass.
-    after: Option<Vec<u8>>,
+    after: Option<Edge>,
     more: bool,
 }
 
@@ -65,7 +65,7 @@ impl<E: Entity> Stream<E> {
             } else {
                 // A pass over an unindexed order looks at everything: so it takes as much as may be held.
                 let slice = Slice {
-                    after: self.after.take(),
+                    edge: self.after.take(),
                     backwards: false,
                     skip: 0,
                     take: MAX_HELD,
@@ -74,7 +74,10 @@ impl<E: Entity> Stream<E> {
                 let found = self.plan.find::<E>(&view, &slice)?;
                 self.more = found.candidates.len() == slice.take;
                 self.ahead = found.candidates.into();
-                self.after = self.ahead.back().map(|last| last.sort_key().to_vec());
+                self.after = self.ahead.back().map(|last| Edge {
+                    key: last.sort_key().to_vec(),
+                    inclusive: false,
+                });
             }
         }
         let chunk: Vec<_> = self.ahead.drain(..CHUNK.min(self.ahead.len())).collect();

@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 
 use uuid::Uuid;
 
-use crate::backend::Keyspace;
+use crate::backend::{Direction, Keyspace};
 use crate::engine::TenantView;
 use crate::engine::view::{InheritedCache, decode_head};
 use crate::entity::{Head, Inherited, Lineage, Stored as _};
@@ -17,7 +17,7 @@ use crate::{DataSet, Entity, NewDataSet};
 
 use super::filter::Filter;
 use super::sort::SortField;
-use super::source::{Candidate, Source};
+use super::source::{Candidate, Edge, Source};
 
 /// The most (key, id) pairs that one list holds.
 pub(crate) const MAX_HELD: usize = 100_000;
@@ -44,8 +44,8 @@ pub(super) enum Keys {
 pub(super) struct Window<'a> {
     /// The most keys to hold.
     pub(super) at_most: usize,
-    pub(super) after: Option<&'a [u8]>,
-    /// Whether it is the part before `after` that is wanted, nearest first.
+    pub(super) edge: Option<&'a Edge>,
+    /// Whether it is the part before `edge` that is wanted, nearest first.
     pub(super) backwards: bool,
     pub(super) skip: u64,
     pub(super) take: usize,
@@ -70,6 +70,11 @@ pub(super) fn select<E: Entity>(
         Keys::Index { descending, .. } => (&[][..], *descending),
     };
     let backwards = window.backwards != descending;
+    let direction = if backwards {
+        Direction::Reverse
+    } else {
+        Direction::Forward
+    };
     let mut best = Best {
         heap: BinaryHeap::new(),
         held,
@@ -90,14 +95,7 @@ pub(super) fn select<E: Entity>(
         }
         let give = |key: Vec<u8>, id| {
             matching += 1;
-            let wanted = window.after.is_none_or(|after| {
-                if backwards {
-                    key.as_slice() < after
-                } else {
-                    key.as_slice() > after
-                }
-            });
-            if wanted {
+            if window.edge.is_none_or(|edge| edge.leads_to(&key, direction)) {
                 best.offer(key, id);
             }
         };
@@ -469,7 +467,7 @@ mod tests {
                 let source = Source::new(view, DataStore::KIND, &Scope::Tenant, order, &filter)?;
                 let window = Window {
                     at_most: 10,
-                    after: None,
+                    edge: None,
                     backwards: false,
                     skip,
                     take: limit + 1,
