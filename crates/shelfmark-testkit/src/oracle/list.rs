@@ -238,6 +238,15 @@ pub(super) struct Slice {
     pub(super) total: usize,
     pub(super) prev: bool,
     pub(super) next: bool,
+    /// Where an empty page turns round.
+    pub(super) turned: Option<Edge>,
+}
+
+/// Where a cursor leads on, and whether what is there is on the page.
+#[derive(Debug, Clone)]
+pub(super) struct Edge {
+    pub(super) place: Place,
+    pub(super) inclusive: bool,
 }
 
 pub(super) fn page(entities: &Entities, tenant: &str, query: &QuerySpec) -> Result<Slice, Failure> {
@@ -253,15 +262,16 @@ pub(super) fn page(entities: &Entities, tenant: &str, query: &QuerySpec) -> Resu
         items,
         page: query.page,
         total,
+        turned: None,
     })
 }
 
-/// The page beside a place.
+/// The page on one side of an edge.
 pub(super) fn page_beside(
     entities: &Entities,
     tenant: &str,
     query: &QuerySpec,
-    place: &Place,
+    edge: &Edge,
     page: u64,
     back: bool,
 ) -> Result<Slice, Failure> {
@@ -269,8 +279,11 @@ pub(super) fn page_beside(
     let total = list.len();
     let (before, behind): (Vec<_>, Vec<_>) = list
         .into_iter()
-        .filter(|(other, _)| other.compare(place).is_ne())
-        .partition(|(other, _)| other.compare(place).is_lt());
+        .filter(|(other, _)| edge.inclusive || other.compare(&edge.place).is_ne())
+        .partition(|(other, _)| match other.compare(&edge.place) {
+            Ordering::Equal => back,
+            order => order.is_lt(),
+        });
     let more = if back { before.len() } else { behind.len() } > query.limit;
     let items: Vec<_> = if back {
         let skip = before.len().saturating_sub(query.limit);
@@ -283,8 +296,12 @@ pub(super) fn page_beside(
         items,
         page: if back { page.saturating_sub(1) } else { page + 1 },
         total,
-        prev: any && (!back || more),
-        next: any && (back || more),
+        prev: !back || (any && more),
+        next: back || (any && more),
+        turned: (!any).then(|| Edge {
+            place: edge.place.clone(),
+            inclusive: !edge.inclusive,
+        }),
     })
 }
 
@@ -307,7 +324,7 @@ pub(super) fn page_value(
                 .map(|field| field.split('.').collect())
                 .collect();
             let slices: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
-            project(&entities.shown(tenant, record, true), &slices)
+            project(&entities.shown(tenant, record, true), &slices).unwrap_or_default()
         }
     };
     let pages = slice.total.div_ceil(query.limit.max(1));
@@ -323,24 +340,26 @@ pub(super) fn page_value(
 }
 
 /// The projected members of a value; elements of lists are passed over.
-fn project(value: &Value, paths: &[&[&str]]) -> Value {
+fn project(value: &Value, paths: &[&[&str]]) -> Option<Value> {
     if paths.iter().any(|path| path.is_empty()) {
-        return value.clone();
+        return Some(value.clone());
     }
     match value {
-        Value::Array(items) => items.iter().map(|item| project(item, paths)).collect(),
-        Value::Object(members) => members
-            .iter()
-            .filter_map(|(name, member)| {
+        Value::Array(items) => Some(items.iter().filter_map(|item| project(item, paths)).collect()),
+        Value::Object(members) => {
+            let kept = members.iter().filter_map(|(name, member)| {
                 let below: Vec<&[&str]> = paths
                     .iter()
                     .filter(|path| path[0] == name)
                     .map(|path| &path[1..])
                     .collect();
-                (!below.is_empty()).then(|| (name.clone(), project(member, &below)))
-            })
-            .collect(),
-        _ => value.clone(),
+                let shown = (!below.is_empty()).then(|| project(member, &below)).flatten();
+                shown.map(|shown| (name.clone(), shown))
+            });
+            Some(Value::Object(kept.collect()))
+        }
+        // A scalar above the path that is projected is not.
+        _ => None,
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use shelfmark::{EntityKind, ErrorKind};
 use uuid::Uuid;
 
-use self::list::{Place, Slice};
+use self::list::{Edge, Place, Slice};
 use self::state::{Record, State};
 use crate::environment::TestEnvironment;
 use crate::operation::{Actor, Draft, End, Form, Operation, QuerySpec, Step, Tenant, WriteOp};
@@ -39,8 +39,8 @@ struct Kept {
     tenant: Tenant,
     query: QuerySpec,
     page: u64,
-    prev: Option<Place>,
-    next: Option<Place>,
+    prev: Option<Edge>,
+    next: Option<Edge>,
 }
 
 /// What an operation was refused for, or what it gave.
@@ -257,13 +257,13 @@ impl Oracle {
         let Some(kept) = &self.kept else {
             return Ok(json!("nothing is kept"));
         };
-        let place = if back { &kept.prev } else { &kept.next };
-        let Some(place) = place else {
+        let edge = if back { &kept.prev } else { &kept.next };
+        let Some(edge) = edge else {
             return Ok(json!("no such cursor"));
         };
         let (tenant, query) = (kept.tenant, kept.query.clone());
         let entities = self.state.tenant(tenant.name());
-        let slice = list::page_beside(&entities, tenant.name(), &query, place, kept.page, back)?;
+        let slice = list::page_beside(&entities, tenant.name(), &query, edge, kept.page, back)?;
         let value = list::page_value(&entities, tenant.name(), &query, &Form::Entities, &slice);
         self.kept = Some(Kept::of(tenant, query, slice));
         Ok(value)
@@ -277,15 +277,19 @@ impl Oracle {
 
 impl Kept {
     fn of(tenant: Tenant, query: QuerySpec, slice: Slice) -> Self {
-        let place = |there: bool, item: Option<&(Place, Rc<Record>)>| {
-            item.filter(|_| there).map(|(place, _)| place.clone())
+        let edge = |there: bool, item: Option<&(Place, Rc<Record>)>| {
+            let beside = item.map(|(place, _)| Edge {
+                place: place.clone(),
+                inclusive: false,
+            });
+            beside.or_else(|| slice.turned.clone()).filter(|_| there)
         };
         Self {
             tenant,
             query,
             page: slice.page,
-            prev: place(slice.prev, slice.items.first()),
-            next: place(slice.next, slice.items.last()),
+            prev: edge(slice.prev, slice.items.first()),
+            next: edge(slice.next, slice.items.last()),
         }
     }
 }
