@@ -1,8 +1,10 @@
-use super::apply::MAX_LEVELS;
+//! JSON Patch by example, at its bounds, and against another implementation. One file: all of it is about what one call makes of one document, with the same
+//! few helpers.
+
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::apply::{MAX_BYTES, MAX_NODES, SIBLINGS_PER_NODE, Target, check_paths};
+use super::apply::{MAX_BYTES, MAX_LEVELS, MAX_NODES, SIBLINGS_PER_NODE, Target, check_paths};
 use super::*;
 use crate::ErrorKind;
 use crate::entity::shape::{Shape, entity};
