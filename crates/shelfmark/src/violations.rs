@@ -31,10 +31,6 @@ impl Violations {
         self.note(|| Violation::new(pointer, message));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.listed.is_empty()
-    }
-
     /// How many there are, listed or not.
     pub(crate) fn count(&self) -> u64 {
         self.listed.len() as u64 + self.unlisted

@@ -96,7 +96,7 @@ pub trait Write: Read {
         new: <I::Entity as Entity>::New,
     ) -> Result<I::Entity> {
         let expectation = expectation.into();
-        self.run(move |stage| change::<I::Entity>(stage, id, expectation, |_, _| Ok(new.clone())))
+        self.run(move |stage| change::<I::Entity>(stage, id, expectation, |_, _, _| Ok(new.clone())))
     }
 
     /// Replaces all of these entities or none, in order. Costs as [`Write::replace`] each, in one commit.
@@ -111,7 +111,7 @@ pub trait Write: Read {
         let members: Vec<_> = members.into_iter().collect();
         self.run(move |stage| {
             each(&members, |(id, expectation, new)| {
-                change::<I::Entity>(stage, *id, *expectation, |_, _| Ok(new.clone()))
+                change::<I::Entity>(stage, *id, *expectation, |_, _, _| Ok(new.clone()))
             })
         })
     }
@@ -278,8 +278,8 @@ fn patch_one<I: TypedId>(
     expectation: Expectation,
     patch: &Patch,
 ) -> Result<I::Entity> {
-    change::<I::Entity>(stage, id, expectation, |stage, old| {
-        change::patched::<I::Entity>(stage, id.uuid(), old, patch)
+    change::<I::Entity>(stage, id, expectation, |stage, old, violations| {
+        change::patched::<I::Entity>(stage, id.uuid(), old, patch, violations)
     })
 }
 

@@ -288,12 +288,10 @@ impl Oracle {
         expect(target, &old)?;
         let given = make(self, &old)?;
         let mut broken = broken_rules(kind, &given.fields);
-        if !given.wrong.is_empty() {
-            return Err(Failure::invalid(outermost(given.wrong.into_iter().chain(broken))));
-        }
         if kind != EntityKind::Store && given.parent.is_some() && given.parent != old.parent {
             broken.extend(parent_pointer(kind));
         }
+        broken.extend(given.wrong);
         if !broken.is_empty() {
             return Err(Failure::invalid(outermost(broken.into_iter())));
         }

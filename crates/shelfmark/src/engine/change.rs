@@ -21,11 +21,12 @@ pub(crate) fn change<E: Entity>(
     stage: &mut Stage<'_>,
     id: E::Id,
     expectation: Expectation,
-    make: impl FnOnce(&Stage<'_>, &State<E>) -> Result<E::New>,
+    make: impl FnOnce(&Stage<'_>, &State<E>, &mut Violations) -> Result<E::New>,
 ) -> Result<E> {
     let old = read_for_change::<E>(stage, id, expectation)?;
-    let mut fields = make(stage, &old)?;
-    check_fields::<E>(&fields, &old)?;
+    let mut violations = Violations::default();
+    let mut fields = make(stage, &old, &mut violations)?;
+    check_fields::<E>(&fields, &old, violations)?;
     // Never back, whatever the clock does.
     let now = stage.now().max(old.meta.last_modified_time);
     E::date_schemas(&mut fields, Some(&old.fields), now);
@@ -78,9 +79,8 @@ fn read_for_change<E: Entity>(stage: &Stage<'_>, id: E::Id, expectation: Expecta
     Ok(old)
 }
 
-/// The rules, and that the parent is still the same.
-fn check_fields<E: Entity>(fields: &E::New, old: &State<E>) -> Result<()> {
-    let mut violations = Violations::default();
+/// The rules, and that the parent is still the same, beside what `violations` has already.
+fn check_fields<E: Entity>(fields: &E::New, old: &State<E>, mut violations: Violations) -> Result<()> {
     rules::check::<E>(fields, &mut violations);
     let named = E::named_parent(fields);
     if named.is_some() && named != old.lineage.parent(E::KIND) {
@@ -127,12 +127,13 @@ fn stage_change<E: Entity>(
     Ok(new)
 }
 
-/// The fields that `patch` makes of an entity.
+/// The fields that `patch` makes of an entity; values of a wrong type are noted.
 pub(crate) fn patched<E: Entity>(
     stage: &Stage<'_>,
     id: Uuid,
     old: &State<E>,
     patch: &Patch,
+    violations: &mut Violations,
 ) -> Result<E::New> {
     let entity = stage.read(|view| {
         let inherited = view.inherited(old.lineage, &mut InheritedCache::new())?;
@@ -140,12 +141,7 @@ pub(crate) fn patched<E: Entity>(
     })?;
     let document = serde_json::to_value(&entity).map_err(|error| encoding_failed(error.to_string()))?;
     let document: Value = patch::apply(patch, document, shape::entity(E::KIND))?;
-    let mut violations = Violations::default();
-    let fields = reader::read_patched::<E>(document, id, &mut violations);
-    if !violations.is_empty() {
-        rules::check::<E>(&fields, &mut violations);
-    }
-    violations.finish().map(|()| fields)
+    Ok(reader::read_patched::<E>(document, id, violations))
 }
 
 /// The fields of an entity as an update closure gets them, with its version.

@@ -131,6 +131,28 @@ fn nobody_owns_nothing() {
 }
 
 #[test]
+fn a_patch_hears_of_wrong_types_broken_rules_and_another_parent_at_once() {
+    let session = Catalog::in_memory().unwrap().session("acme", "ann").unwrap();
+    let store = session.create(NewDataStore::new("warehouse", "x")).unwrap();
+    let other = session.create(NewDataStore::new("other", "x")).unwrap();
+    let asset = session.create(NewDataAsset::new(store.id, "sales", "x")).unwrap();
+    let patch = format!(
+        r#"[{{"op":"add","path":"/name","value":7}},{{"op":"replace","path":"/technicalName","value":""}},
+            {{"op":"replace","path":"/dataStoreInfo/id","value":"{}"}}]"#,
+        other.id
+    );
+    let patch = crate::Patch::from_json(patch.as_bytes()).unwrap();
+    let error = session.patch(asset.id, 0, &patch).unwrap_err();
+    let mut pointers: Vec<_> = error
+        .violations()
+        .iter()
+        .map(|broken| broken.pointer.as_str())
+        .collect();
+    pointers.sort_unstable();
+    assert_eq!(pointers, ["/dataStoreInfo/id", "/name", "/technicalName"]);
+}
+
+#[test]
 fn a_hostile_input_makes_an_error_of_bounded_size() {
     let fields = vec!["0"; 500_000].join(",");
     let text = format!(r#"{{"schema":{{"dataFields":[{fields}]}},"technicalName":"t"}}"#);
