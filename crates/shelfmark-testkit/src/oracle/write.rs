@@ -291,6 +291,13 @@ impl Oracle {
         if kind != EntityKind::Store && given.parent.is_some() && given.parent != old.parent {
             broken.extend(parent_pointer(kind));
         }
+        if given
+            .owner
+            .as_ref()
+            .is_some_and(|owner| owner.trim().is_empty() || owner.len() > 255)
+        {
+            broken.push("/ownerId".to_owned());
+        }
         broken.extend(given.wrong);
         if !broken.is_empty() {
             return Err(Failure::invalid(outermost(broken.into_iter())));
