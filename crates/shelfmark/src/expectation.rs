@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::ids::EntityId;
 
 /// The version that an existing entity must have for a write to happen. Of any number of concurrent writes that expect the same
-/// version, exactly one succeeds.
+/// version and change something, exactly one succeeds; one that changes nothing keeps the version and stands in nobody's way.
 ///
 /// ```
 /// # use shelfmark::{Catalog, Expectation, NewDataStore, Write};

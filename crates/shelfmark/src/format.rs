@@ -216,7 +216,7 @@ fn format_of(snapshot: &dyn Snapshot) -> Result<u32> {
     let bytes = read(snapshot, keys::META_FORMAT)?.ok_or_else(|| {
         Error::new(
             ErrorKind::NotACatalog,
-            "the file is a database, but not of this program: correct the path",
+            "the file is a database without a catalog, of another program or left by a creation that was cut off: correct the path",
         )
     })?;
     bytes

@@ -14,7 +14,7 @@
 //! let asset = session.create(NewDataAsset::new(store.id, "sales", "qix-df"))?;
 //! let set = session.create(NewDataSet::new(asset.id, "orders", "qdf:files:acme:orders", "qri:orders"))?;
 //!
-//! // Of all who expect version 0, exactly one succeeds.
+//! // Of all who expect version 0 and change something, exactly one succeeds.
 //! let set = session.update(set.id, set.version, |set| set.name = Some("Orders".into()))?;
 //! assert_eq!(set.version, 1);
 //!

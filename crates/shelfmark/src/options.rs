@@ -133,7 +133,8 @@ impl Options {
         self
     }
 
-    /// Makes a new file. A crash at any moment leaves either no file at `path` or a whole one.
+    /// Makes a new file. A crash at any moment leaves either no file at `path` or a whole one; what it may leave beside it is a hidden file that ends in
+    /// `.new`, which can be removed.
     ///
     /// # Errors
     ///

@@ -97,7 +97,7 @@ impl Session {
     /// comes between. An error of the closure drops everything; after an operation inside failed, the closure may go on without it.
     ///
     /// The closure **may run again** when the backend reports a conflict: it should have no effects but through the transaction. It runs
-    /// while every other writer waits.
+    /// while every other writer waits, so it must not wait for another thread that writes: that would never end.
     ///
     /// ```
     /// # use shelfmark::{Catalog, NewDataAsset, NewDataStore, Read, Write};

@@ -177,7 +177,7 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// `FileExists`, `StorageFull`, `Io`, `Corrupt`.
+    /// `FileExists`, `FileMissing` for a missing directory, `StorageFull`, `Io`, `Corrupt`.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
         backup::copy(&*self.inner.backend.snapshot()?, path.as_ref())
     }
@@ -186,7 +186,7 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// `Busy` while a snapshot is held, with their number; `ReentrantWrite` inside a transaction or an update closure.
+    /// `Busy` while a snapshot is held, with their number; `ReadOnly`; `ReentrantWrite` inside a transaction or an update closure.
     pub fn compact(&self) -> Result<MaintenanceReport> {
         self.maintain(Maintenance::Compact)
     }
@@ -195,7 +195,7 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// `Busy` while a snapshot is held, with their number; `Corrupt`; `ReentrantWrite` inside a transaction or an update closure.
+    /// `Busy` while a snapshot is held, with their number; `Corrupt`; `ReadOnly`, since it may mend what the engine keeps for itself; `ReentrantWrite` inside a transaction or an update closure.
     pub fn verify(&self) -> Result<MaintenanceReport> {
         self.maintain(Maintenance::Verify)
     }
