@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A position in the list of one query: opaque text, bound to tenant, selection, sort, filter and page, and authenticated with the catalog's own
-/// key. It stays valid for as long as the catalog does, over restarts too, and walking by cursors neither skips nor repeats an
+/// key. The limit may change on the way: the position counts, and the number of the page is then only that of the walk. It stays valid for as long as the catalog does, over restarts too, and walking by cursors neither skips nor repeats an
 /// entity that did not change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cursor(Vec<u8>);
