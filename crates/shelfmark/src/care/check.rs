@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use uuid::Uuid;
 
 use super::{CheckReport, Finding, FindingKind};
-use crate::backend::{Direction, KeyRange, Keyspace, Snapshot, hex, successor};
+use crate::backend::{Direction, KeyRange, Keyspace, Snapshot, successor};
 use crate::engine::TenantView;
 use crate::engine::tenants;
 use crate::engine::view::{add_schemas, decode_head, state_of};
@@ -468,11 +468,4 @@ fn kind_of(space: Keyspace) -> EntityKind {
         .find(|&kind| IndexOrder::ALL.iter().any(|order| order.keyspace(kind) == space))
         // The one index apart from parents.
         .unwrap_or(EntityKind::Set)
-}
-
-impl Finding {
-    /// Where it is, for a message.
-    pub fn place(&self) -> String {
-        format!("{} {}", self.keyspace.name(), hex(&self.key))
-    }
 }
