@@ -406,7 +406,7 @@ impl System {
         };
         let snapshot = self.open().backend.snapshot()?;
         let mut traces = Vec::new();
-        for &space in Keyspace::ALL {
+        for &space in Keyspace::ALL.iter().filter(|space| !space.remembers()) {
             snapshot.scan(space, &KeyRange::all(), Direction::Forward, &mut |key, value| {
                 if holds(key) || holds(value) {
                     traces.push(format!("{}: {key:02x?} -> {value:02x?}", space.name()));

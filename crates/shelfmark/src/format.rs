@@ -120,6 +120,8 @@ pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catal
         unique_technical_names: unique,
         atomic_bulk_bytes: options.atomic_bulk_bytes,
         cursor_key,
+        change_feed: false,
+        hooks: options.hooks.clone(),
     };
     let inner = Inner::new(backend, options.durability, settings);
     Ok(Catalog {

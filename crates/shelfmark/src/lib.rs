@@ -50,6 +50,7 @@ mod error;
 mod expectation;
 mod format;
 mod group;
+mod hooks;
 mod ids;
 mod index;
 mod json;
@@ -81,6 +82,7 @@ pub use entity::{
 pub use environment::{Clock, Environment, IdSource, MonotonicIds};
 pub use error::{BulkFailure, Error, ErrorKind, NonEmptyStore, Result, VersionConflict, Violation};
 pub use expectation::Expectation;
+pub use hooks::{Deletion, Hook, HookView, Proposal, Restoration, Veto};
 pub use ids::{AssetId, EntityId, EntityKind, SetId, StoreId};
 pub use list::{
     AllStores, AssetSelection, Cursor, DEFAULT_LIMIT, Filter, Named, Page, Projection, Query, SetSelection,

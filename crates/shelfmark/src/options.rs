@@ -1,5 +1,6 @@
 //! How a catalog is created and opened.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::environment::Environment;
 use crate::error::{ErrorKind, Result};
 use crate::format;
+use crate::hooks::Hook;
 
 /// How a catalog is created or opened. Start from [`Options::new`], change what should differ, end with one of `create`, `open`, `open_or_create`,
 /// `in_memory`, `on_backend`.
@@ -25,7 +27,7 @@ use crate::format;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     cache_bytes: usize,
     pub(crate) durability: Durability,
@@ -36,7 +38,20 @@ pub struct Options {
     pub(crate) unique_technical_names: Option<bool>,
     pub(crate) atomic_bulk_bytes: usize,
     pub(crate) backup_before_migration: Option<PathBuf>,
+    pub(crate) hooks: Vec<Arc<dyn Hook>>,
     pub(crate) environment: Environment,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hooks: Vec<&str> = self.hooks.iter().map(|hook| hook.name()).collect();
+        f.debug_struct("Options")
+            .field("redb", &self.redb())
+            .field("durability", &self.durability)
+            .field("unique_technical_names", &self.unique_technical_names)
+            .field("hooks", &hooks)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Options {
@@ -51,6 +66,7 @@ impl Default for Options {
             unique_technical_names: None,
             atomic_bulk_bytes: 64 << 20,
             backup_before_migration: None,
+            hooks: Vec::new(),
             environment: Environment::default(),
         }
     }
@@ -123,6 +139,13 @@ impl Options {
     #[must_use]
     pub fn backup_before_migration(mut self, path: impl Into<PathBuf>) -> Self {
         self.backup_before_migration = Some(path.into());
+        self
+    }
+
+    /// Registers a hook, behind those that are there. None by default. Hooks belong to this opening of the catalog, not to the file.
+    #[must_use]
+    pub fn hook(mut self, hook: Arc<dyn Hook>) -> Self {
+        self.hooks.push(hook);
         self
     }
 
