@@ -20,6 +20,13 @@ use crate::memory::MemoryBackend;
 use crate::operation::{Actor, Draft, End, Operation, QuerySpec, ReadOp, Step, Tenant};
 use crate::outcome::{Failure, Ids, Outcome};
 
+/// How a catalog under test is opened: what decides about the outcome of operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CatalogSetup {
+    /// Whether technical names are unique under their parent.
+    pub unique_technical_names: bool,
+}
+
 /// What a system keeps its catalog in.
 #[derive(Debug)]
 pub enum Storage {
@@ -38,7 +45,7 @@ pub enum Storage {
 pub struct System {
     name: &'static str,
     storage: Storage,
-    unique_technical_names: bool,
+    setup: CatalogSetup,
     environment: TestEnvironment,
     ids: RefCell<Ids>,
     open: Option<Open>,
@@ -77,15 +84,11 @@ impl System {
     /// # Errors
     ///
     /// What opening it gives.
-    pub fn create(
-        name: &'static str,
-        storage: Storage,
-        unique_technical_names: bool,
-    ) -> shelfmark::Result<Self> {
+    pub fn create(name: &'static str, storage: Storage, setup: CatalogSetup) -> shelfmark::Result<Self> {
         let mut system = Self {
             name,
             storage,
-            unique_technical_names,
+            setup,
             environment: TestEnvironment::new(1),
             ids: RefCell::default(),
             open: None,
@@ -119,7 +122,7 @@ impl System {
         Options::new()
             .cache_bytes(4 << 20)
             .durability(durability)
-            .unique_technical_names(self.unique_technical_names)
+            .unique_technical_names(self.setup.unique_technical_names)
             .environment(self.environment.environment())
     }
 

@@ -20,12 +20,13 @@ use self::state::{Record, State};
 use crate::environment::TestEnvironment;
 use crate::operation::{Actor, Draft, End, Form, Operation, QuerySpec, Step, Tenant, WriteOp};
 use crate::outcome::{Failure, Ids, Outcome};
+use crate::system::CatalogSetup;
 
 /// Predicts what operations give. Its n-th entity has the id n.
 #[derive(Debug)]
 pub struct Oracle {
     environment: TestEnvironment,
-    unique_technical_names: bool,
+    setup: CatalogSetup,
     state: State,
     held: Option<State>,
     kept: Option<Kept>,
@@ -55,10 +56,10 @@ fn outcome(answer: Answer) -> Outcome {
 
 impl Oracle {
     /// An oracle of an empty catalog.
-    pub fn new(unique_technical_names: bool) -> Self {
+    pub fn new(setup: CatalogSetup) -> Self {
         Self {
             environment: TestEnvironment::new(0),
-            unique_technical_names,
+            setup,
             state: State::default(),
             held: None,
             kept: None,

@@ -190,6 +190,7 @@ impl Oracle {
         let name = |record: &Record| fold(record.fields["technicalName"].as_str().unwrap_or_default());
         let wanted = name(record);
         let taken = self
+            .setup
             .unique_technical_names
             .then(|| self.state.tenant(tenant.name()))
             .and_then(|entities| {

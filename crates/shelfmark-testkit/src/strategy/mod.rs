@@ -17,6 +17,7 @@ pub use self::queries::read_op;
 use self::queries::{query, selection};
 use crate::operation::{Actor, End, Expect, Operation, Ref, Step, Target, Tenant, WriteOp};
 use crate::run::Setup;
+use crate::system::CatalogSetup;
 
 /// A setup and a sequence of at most `most` operations.
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
@@ -80,7 +81,9 @@ fn setup() -> impl Strategy<Value = Setup> {
         retries,
     )
         .prop_map(|(unique_technical_names, deferred, shared, retry_plans)| Setup {
-            unique_technical_names,
+            catalog: CatalogSetup {
+                unique_technical_names,
+            },
             deferred,
             shared,
             retry_plans,
