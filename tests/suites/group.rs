@@ -198,8 +198,8 @@ fn a_change_that_was_overtaken_in_the_queue_is_worked_out_again() {
         ..NewDataStore::new("warehouse", "postgres")
     };
     let described = Patch::new().add("/description", "told").expect("a patch");
-    let unnamed = Patch::new()
-        .test("/dataStoreInfo/name", serde_json::Value::Null)
+    let inheriting = Patch::new()
+        .test("/dataStoreInfo/name", "old")
         .and_then(|patch| patch.add("/description", "told"))
         .expect("a patch");
     let gate = faults.hold_commits();
@@ -207,15 +207,15 @@ fn a_change_that_was_overtaken_in_the_queue_is_worked_out_again() {
         let first = scope.spawn(|| session.replace(store, Expectation::Any, named));
         assert!(gate.wait_for(1, Duration::from_secs(20)), "nobody leads");
         let any = scope.spawn(|| session.patch(store, Expectation::Any, &described));
-        let exact = scope.spawn(|| session.replace(store, 0, NewDataStore::new("other", "postgres")));
-        let inherits = scope.spawn(|| session.patch(asset, Expectation::Any, &unnamed));
+        let exact = scope.spawn(|| session.replace(store, 1, NewDataStore::new("other", "postgres")));
+        let inherits = scope.spawn(|| session.patch(asset, Expectation::Any, &inheriting));
         // For them to work theirs out. Too short a time makes the test weaker, never fail.
         std::thread::sleep(Duration::from_millis(100));
         drop(gate);
         let first = first.join().expect("a thread").expect("a replacement");
-        assert_eq!(first.version, 1);
+        assert_eq!(first.version, 2);
         let any = any.join().expect("a thread").expect("a patch");
-        assert_eq!((any.version, any.name.as_deref()), (2, Some("new")));
+        assert_eq!((any.version, any.name.as_deref()), (3, Some("new")));
         let error = exact.join().expect("a thread").expect_err("another version");
         assert_eq!(error.kind(), ErrorKind::VersionConflict);
         let error = inherits
