@@ -193,6 +193,9 @@ fn a_change_that_was_overtaken_in_the_queue_is_worked_out_again() {
         .expect("the asset")
         .data_store_info
         .id;
+    session
+        .update(store, Expectation::Any, |store| store.name = Some("old".into()))
+        .expect("an update");
     let named = NewDataStore {
         name: Some("new".into()),
         ..NewDataStore::new("warehouse", "postgres")
