@@ -10,9 +10,9 @@ use crate::backend::{
 use crate::care;
 use crate::catalog::{Catalog, Inner};
 use crate::engine::Settings;
-use crate::environment::Environment;
 use crate::entity::rules::MAX_ENTITY_BYTES;
 use crate::envelope;
+use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::keys::{self, MAX_KEY};
 use crate::options::Options;
@@ -215,13 +215,11 @@ pub(crate) fn another_feed_id(
     Ok(Some((key, envelope::seal(Keyspace::Meta, key, &id))))
 }
 
-/// Whether a catalog keeps a change feed and, if so, has the id that it needs.
-pub(crate) fn has_change_feed(snapshot: &dyn Snapshot) -> Result<bool> {
-    let on = flags(snapshot)? & CHANGE_FEED != 0;
-    if on {
-        stored_feed_id(snapshot)?;
-    }
-    Ok(on)
+/// Whether a catalog keeps a change feed, and whether it has an id for it; `None` where a row that should tell is unreadable.
+pub(crate) fn has_change_feed(snapshot: &dyn Snapshot) -> Option<(bool, bool)> {
+    let on = flags(snapshot).ok()? & CHANGE_FEED != 0;
+    let id = read(snapshot, keys::META_FEED_ID).ok()?;
+    Some((on, id.is_some_and(|id| id.len() == FEED_ID)))
 }
 
 /// Brings a catalog of an older format, or with keys of another version of Unicode, up to date, in one transaction.

@@ -9,8 +9,8 @@ use serde_json::Value;
 use uuid::Uuid;
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::{Stage, retention};
 use super::create::encoding_failed;
+use super::{Stage, retention};
 use crate::backend::{Direction, Keyspace, Snapshot, WriteBatch};
 use crate::codec;
 use crate::entity::{Entity, Lineage, State};

@@ -10,8 +10,18 @@ use crate::keyspace::{TenantNumber, keys};
 impl Walk<'_> {
     pub(super) fn changes(&mut self) -> Result<()> {
         let space = Keyspace::Change;
+        // What of it is unreadable has been found with the other rows about the catalog.
         let kept = format::has_change_feed(self.snapshot);
-        let kept = self.readable(Keyspace::Meta, keys::META_FEED_ID, kept)?;
+        if kept == Some((true, false)) {
+            let detail = "no feed id where a change feed is kept".to_owned();
+            self.find(
+                Keyspace::Meta,
+                keys::META_FEED_ID,
+                FindingKind::Unreadable,
+                detail,
+                None,
+            );
+        }
         let mut last: Option<(TenantNumber, u64)> = None;
         self.each_chunk(space, |walk, rows| {
             for (key, value) in rows {
@@ -24,7 +34,7 @@ impl Walk<'_> {
                     let detail = format!("there is no tenant of number {}", tenant.0);
                     walk.find(space, &key, FindingKind::UnknownTenant, detail, None);
                 }
-                if kept == Some(false) {
+                if kept.is_some_and(|(on, _)| !on) {
                     let detail = "a change where no feed is kept".to_owned();
                     walk.find(space, &key, FindingKind::Insane, detail, None);
                 }
@@ -32,7 +42,10 @@ impl Walk<'_> {
                     && before == tenant
                     && sequence != newest + 1
                 {
-                    let detail = format!("the feed of tenant number {} goes on here after {newest}", tenant.0);
+                    let detail = format!(
+                        "the feed of tenant number {} goes on here after {newest}",
+                        tenant.0
+                    );
                     walk.find(space, &key, FindingKind::MissingChange, detail, None);
                 }
                 last = Some((tenant, sequence));
