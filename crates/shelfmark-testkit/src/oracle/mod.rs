@@ -1,6 +1,7 @@
 //! The contract, implemented naively over maps and JSON, without anything of the engine but its public types: what every operation
 //! must give. It shares no code with what it judges, so that a mistake would have to be made twice.
 
+mod feed;
 mod fields;
 mod list;
 mod patch;
@@ -9,12 +10,14 @@ mod resolve;
 mod state;
 mod write;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 use shelfmark::{EntityKind, ErrorKind};
 use uuid::Uuid;
 
+use self::feed::Followed;
 use self::list::{Edge, Place, Slice};
 use self::state::{Record, State};
 use crate::environment::TestEnvironment;
@@ -30,6 +33,8 @@ pub struct Oracle {
     state: State,
     held: Option<State>,
     kept: Option<Kept>,
+    /// How far each tenant's change feed has been read.
+    followed: BTreeMap<Tenant, Followed>,
     /// Of every entity ever created, those of transactions that failed included.
     born: Vec<(Tenant, EntityKind)>,
 }
@@ -63,6 +68,7 @@ impl Oracle {
             state: State::default(),
             held: None,
             kept: None,
+            followed: BTreeMap::new(),
             born: Vec::new(),
         }
     }
@@ -136,6 +142,7 @@ impl Oracle {
                 let answer = self.keep_cursors(*tenant, &query);
                 (Operation::KeepCursors(*tenant, query), outcome(answer))
             }
+            Operation::FollowChanges(tenant, _) => (operation.clone(), outcome(self.follow_changes(*tenant))),
             Operation::FollowCursor { back } => (operation.clone(), outcome(self.follow_cursor(*back))),
             other => (other.clone(), outcome(Ok(self.plain(other)))),
         }
@@ -147,7 +154,9 @@ impl Oracle {
             Operation::Hold => self.held = Some(self.state.clone()),
             Operation::Release => self.held = None,
             Operation::Tenants => return json!(self.state.tenants.keys().collect::<Vec<_>>()),
+            Operation::Sweep => return self.sweep_changes(),
             Operation::DropTenant(tenant) => {
+                self.state.feeds.drop_tenant(*tenant);
                 return json!(self.state.tenants.remove(tenant.name()).is_some());
             }
             Operation::Clock(millis) => self.environment.advance(*millis),
