@@ -90,7 +90,7 @@ fn a_commit_that_fails_shows_nothing_of_what_is_deferred() {
     assert_eq!(shown(), 3);
 }
 
-/// Remembers which state would be there after a crash.
+/// Remembers which state would be there after a crash, and goes back to it when it is reopened.
 struct Crashable {
     inner: MemoryBackend,
     /// Held over each commit with what it makes durable.
@@ -161,7 +161,18 @@ impl Backend for Crashable {
     }
 
     fn reopen(&self) -> Result<()> {
-        self.sync()
+        let durable = self.durable.lock().expect("nobody panics");
+        self.inner.commit(CommitOptions::default(), &mut |_| {
+            let mut batch = WriteBatch::new();
+            for &space in Keyspace::ALL {
+                batch.delete_range(space, KeyRange::all());
+                durable.scan(space, &KeyRange::all(), Direction::Forward, &mut |key, value| {
+                    batch.put(space, key.to_vec(), value.to_vec());
+                    std::ops::ControlFlow::Continue(())
+                })?;
+            }
+            Ok(batch)
+        })
     }
 
     fn stats(&self) -> Result<BackendStats> {
@@ -197,8 +208,10 @@ fn no_race_shows_what_is_not_durable() {
                             let session = session(catalog, tenants[random.below(2) as usize])
                                 .with_durability(durability);
                             session.create(new_store(&n.to_string())).expect("a store");
-                            if random.below(10) == 0 {
-                                catalog.sync().expect("a sync");
+                            match random.below(30) {
+                                0..3 => catalog.sync().expect("a sync"),
+                                3 => catalog.reopen().expect("a reopening"),
+                                _ => {}
                             }
                         }
                     })
