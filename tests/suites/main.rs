@@ -5,6 +5,7 @@ mod care;
 mod concurrency;
 mod conformance;
 mod documents;
+mod feed;
 mod group;
 mod lists;
 mod model;
