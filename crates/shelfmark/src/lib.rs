@@ -42,6 +42,7 @@ mod bulk;
 mod care;
 mod catalog;
 mod codec;
+mod compatibility;
 mod engine;
 mod entity;
 mod envelope;
@@ -73,6 +74,10 @@ pub use backend::{Concurrency, Durability, Health, Integrity, MaintenanceReport}
 pub use bulk::{Batched, BulkProgress};
 pub use care::{CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
 pub use catalog::Catalog;
+pub use compatibility::{
+    Compatibility, SchemaAspect, SchemaChange, SchemaComparison, SchemaCompatibility, compare_data_sets,
+    compare_schemas,
+};
 pub use engine::delete::Deleted;
 pub use entity::{
     AssetInfo, DataAsset, DataField, DataSet, DataStore, DataType, Entity, FieldType, JsonObject,
