@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::environment::TestEnvironment;
 use crate::execute::{Answer, Executor, Modelled, by_kind, outcome};
+use crate::hooks;
 use crate::memory::MemoryBackend;
 use crate::operation::{Actor, Draft, End, Operation, QuerySpec, ReadOp, Step, Tenant};
 use crate::outcome::{Failure, Ids, Outcome};
@@ -25,6 +26,8 @@ use crate::outcome::{Failure, Ids, Outcome};
 pub struct CatalogSetup {
     /// Whether technical names are unique under their parent.
     pub unique_technical_names: bool,
+    /// Whether hooks amend, veto and panic.
+    pub hooks: bool,
 }
 
 /// What a system keeps its catalog in.
@@ -119,7 +122,13 @@ impl System {
             Storage::File { deferred: true, .. } => Durability::Deferred,
             _ => Durability::Immediate,
         };
-        Options::new()
+        let options = Options::new();
+        let options = if self.setup.hooks {
+            hooks::register(options)
+        } else {
+            options
+        };
+        options
             .cache_bytes(4 << 20)
             .durability(durability)
             .unique_technical_names(self.setup.unique_technical_names)

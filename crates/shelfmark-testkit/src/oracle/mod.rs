@@ -2,6 +2,7 @@
 //! must give. It shares no code with what it judges, so that a mistake would have to be made twice.
 
 mod fields;
+mod hooks;
 mod list;
 mod patch;
 mod read;
@@ -60,7 +61,10 @@ impl Oracle {
         Self {
             environment: TestEnvironment::new(0),
             setup,
-            state: State::default(),
+            state: State {
+                hooks: setup.hooks,
+                ..State::default()
+            },
             held: None,
             kept: None,
             born: Vec::new(),

@@ -79,15 +79,19 @@ fn setup() -> impl Strategy<Value = Setup> {
         proptest::bool::weighted(0.8),
         any::<bool>(),
         retries,
+        proptest::bool::weighted(0.2),
     )
-        .prop_map(|(unique_technical_names, deferred, shared, retry_plans)| Setup {
-            catalog: CatalogSetup {
-                unique_technical_names,
+        .prop_map(
+            |(unique_technical_names, deferred, shared, retry_plans, hooks)| Setup {
+                catalog: CatalogSetup {
+                    unique_technical_names,
+                    hooks,
+                },
+                deferred,
+                shared,
+                retry_plans,
             },
-            deferred,
-            shared,
-            retry_plans,
-        })
+        )
 }
 
 pub(crate) fn kind() -> impl Strategy<Value = EntityKind> {

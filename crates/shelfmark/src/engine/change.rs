@@ -99,7 +99,7 @@ impl<E: Entity> Change<E> {
         if !settings.hooks.is_empty() && violations.count() == 0 {
             let valid = check_fields::<E>(&fields, &old, Violations::default()).is_ok();
             // Of what changes nothing no hook hears.
-            if !valid || next(settings, actor, &old, fields.clone())?.is_some() {
+            if !valid || !matches!(next(settings, actor, &old, fields.clone()), Ok(None)) {
                 amend(&old, &mut fields)?;
             }
         }
