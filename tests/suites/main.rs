@@ -6,6 +6,7 @@ mod concurrency;
 mod conformance;
 mod documents;
 mod group;
+mod linear;
 mod lists;
 mod model;
 mod opening;

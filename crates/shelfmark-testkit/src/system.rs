@@ -51,6 +51,8 @@ pub struct System {
     setup: CatalogSetup,
     environment: TestEnvironment,
     ids: RefCell<Ids>,
+    /// Whom everything is ascribed to, in place of the operations' actors.
+    alias: Option<String>,
     open: Option<Open>,
     kept: Option<Kept>,
 }
@@ -94,6 +96,7 @@ impl System {
             setup,
             environment: TestEnvironment::new(1),
             ids: RefCell::default(),
+            alias: None,
             open: None,
             kept: None,
         };
@@ -103,6 +106,32 @@ impl System {
         };
         system.open_on(backend)?;
         Ok(system)
+    }
+
+    /// One of many who work on an open catalog at once, all of it under names of its own, with the ids as they are. It cannot be reopened.
+    pub fn beside(catalog: Catalog, setup: CatalogSetup) -> Self {
+        let memory = MemoryBackend::new();
+        Self {
+            name: "shared",
+            storage: Storage::Memory(memory.clone()),
+            setup,
+            environment: TestEnvironment::new(0),
+            ids: RefCell::new(Ids::as_they_are()),
+            alias: None,
+            open: Some(Open {
+                backend: Arc::new(memory),
+                catalog,
+                held: None,
+            }),
+            kept: None,
+        }
+    }
+
+    /// Runs an operation that names real ids, ascribed to `actor`. Gives what came of it and the ids of what it created, those of a transaction that failed included.
+    pub fn run_as(&mut self, actor: &str, operation: &Operation) -> (Outcome, Vec<Uuid>) {
+        self.alias = Some(actor.to_owned());
+        let outcome = self.run(operation);
+        (outcome, self.ids.borrow_mut().take())
     }
 
     /// What it is called in messages.
@@ -162,7 +191,8 @@ impl System {
     }
 
     fn session(&self, tenant: Tenant, actor: Actor) -> Session {
-        match self.open().catalog.session(tenant.name(), actor.name()) {
+        let actor = self.alias.as_deref().unwrap_or(actor.name());
+        match self.open().catalog.session(tenant.name(), actor) {
             Ok(session) => session,
             Err(error) => unreachable!("the names are legal: {error}"),
         }

@@ -16,7 +16,7 @@ use super::{Answer, Oracle, patch};
 use crate::operation::{
     Actor, Draft, Edit, Expect, Input, PatchStep, Ref, Selection, Target, Tenant, WriteOp,
 };
-use crate::outcome::{Failure, Ids};
+use crate::outcome::Failure;
 
 /// What an input says, without its parent.
 fn given(draft: &Draft) -> Given {
@@ -160,8 +160,7 @@ impl Oracle {
         {
             return Err(Failure::not_found([parent]));
         }
-        self.born.push((tenant, kind));
-        let id = Ids::nth(self.born.len());
+        let id = self.bear(tenant, kind);
         // The id carries the creation time.
         let created = self.environment.latest();
         let dates = dates_of(&given.fields, None, created);
@@ -170,9 +169,9 @@ impl Oracle {
             kind,
             parent,
             version: 0,
-            owner: actor.name().to_owned(),
-            created_by: actor.name().to_owned(),
-            modified_by: actor.name().to_owned(),
+            owner: self.actor(actor),
+            created_by: self.actor(actor),
+            modified_by: self.actor(actor),
             created,
             modified: created,
             fields: given.fields,
@@ -303,7 +302,7 @@ impl Oracle {
             let record = Record {
                 version: old.version + 1,
                 owner,
-                modified_by: actor.name().to_owned(),
+                modified_by: self.actor(actor),
                 modified: now,
                 fields: given.fields,
                 dates,
