@@ -153,9 +153,9 @@ fn replay(seed: u64, setup: CatalogSetup, order: &[String], done: &[Done]) -> (u
         .map(|(at, actor)| (actor.as_str(), at))
         .collect();
     let place = |one: &Done| {
-        last.get(one.actor.as_str())
-            .copied()
-            .filter(|_| succeeded(&one.outcome))
+        // What a deletion would take hooks are asked about too.
+        let writes = !matches!(one.operation, Operation::Read(..)) && succeeded(&one.outcome);
+        last.get(one.actor.as_str()).copied().filter(|_| writes)
     };
     let (mut effects, rest): (Vec<&Done>, Vec<&Done>) = done.iter().partition(|one| place(one).is_some());
     effects.sort_by_key(|one| place(one));

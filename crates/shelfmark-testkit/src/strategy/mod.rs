@@ -23,7 +23,7 @@ use crate::system::CatalogSetup;
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
     // So that most sequences have something to work on; shrinking takes it away again.
     let start =
-        (tenant(), 1..4_usize, 2..7_usize, 4..18_usize).prop_flat_map(|(tenant, stores, assets, sets)| {
+        (tenant(), 1..4_usize, 2..7_usize, 6..24_usize).prop_flat_map(|(tenant, stores, assets, sets)| {
             (
                 vec(draft(EntityKind::Store), stores),
                 vec(draft(EntityKind::Asset), assets),
