@@ -2,10 +2,12 @@
 
 mod bad_input;
 mod care;
+mod compatibility;
 mod concurrency;
 mod conformance;
 mod documents;
 mod group;
+mod hooks;
 mod linear;
 mod lists;
 mod model;
