@@ -8,6 +8,7 @@ mod conformance;
 mod documents;
 mod group;
 mod hooks;
+mod kill;
 mod linear;
 mod lists;
 mod model;
