@@ -16,7 +16,7 @@ const MOST: usize = 100;
 const ENOUGH: u32 = 256;
 
 /// Every error that a sequence can bring about; a page is too deep only behind more entities than one makes.
-const EXPECTED: [ErrorKind; 10] = [
+const EXPECTED: [ErrorKind; 13] = [
     ErrorKind::Invalid,
     ErrorKind::NotFound,
     ErrorKind::VersionConflict,
@@ -27,6 +27,9 @@ const EXPECTED: [ErrorKind; 10] = [
     ErrorKind::ReentrantWrite,
     ErrorKind::Vetoed,
     ErrorKind::HookPanicked,
+    ErrorKind::ChangesTrimmed,
+    ErrorKind::ChangesRewound,
+    ErrorKind::Unsupported,
 ];
 
 /// The number of cases is proptest's, which `PROPTEST_CASES` raises. The same sequences each time, unless `SHELFMARK_MODEL_SEED` names others.

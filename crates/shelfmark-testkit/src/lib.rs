@@ -21,6 +21,7 @@ mod memory;
 pub mod operation;
 mod oracle;
 mod outcome;
+pub mod replay;
 pub mod run;
 pub mod strategy;
 mod system;

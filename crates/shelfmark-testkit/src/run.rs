@@ -191,6 +191,14 @@ impl Trial {
             }
         }
         self.step(&Operation::Check)?;
+        for system in &self.systems {
+            system
+                .replay_all()
+                .map_err(|what| format!("{}: {what}", system.name()))?;
+        }
+        for tenant in Tenant::ALL {
+            self.step(&Operation::FollowChanges(tenant, 10))?;
+        }
         Ok(())
     }
 }

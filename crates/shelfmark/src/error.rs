@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::changes::Position;
 use crate::hooks::Veto;
 use crate::ids::EntityId;
 
@@ -187,6 +188,7 @@ enum Detail {
     NotEmpty(Vec<NonEmptyStore>),
     NameTaken(EntityId),
     OpenSnapshots(u64),
+    OldestChange(Position),
 }
 
 /// What happened, to what, and what to do about it.
@@ -306,6 +308,14 @@ impl Error {
         Self::with_detail(ErrorKind::NameTaken, message, Detail::NameTaken(by))
     }
 
+    pub(crate) fn changes_trimmed(oldest: Position) -> Self {
+        let message = format!(
+            "retention has removed changes behind this position: read everything again, then follow from the newest position (the oldest change still \
+             there lies behind {oldest})"
+        );
+        Self::with_detail(ErrorKind::ChangesTrimmed, message, Detail::OldestChange(oldest))
+    }
+
     pub(crate) fn vetoed(hook: &str, what: &str, veto: Veto) -> Self {
         let Veto {
             reason,
@@ -383,6 +393,14 @@ impl Error {
     pub fn open_snapshots(&self) -> Option<u64> {
         match &self.0.detail {
             Detail::OpenSnapshots(count) => Some(*count),
+            _ => None,
+        }
+    }
+
+    /// The position before the oldest change that is still there, for an [`ErrorKind::ChangesTrimmed`]: for those who can do without the ones before.
+    pub fn oldest_change(&self) -> Option<Position> {
+        match &self.0.detail {
+            Detail::OldestChange(position) => Some(*position),
             _ => None,
         }
     }

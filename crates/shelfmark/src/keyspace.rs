@@ -34,7 +34,7 @@ macro_rules! keyspaces {
 }
 
 keyspaces! {
-    /// name → what the file is: format, Unicode version, options, cursor key, the next tenant's number
+    /// name → what the file is: format, Unicode version, options, cursor key, feed id, the next tenant's number
     Meta => "meta",
     /// name of a tenant → its number, u32
     Tenant => "tenant",
@@ -205,6 +205,7 @@ pub(crate) mod keys {
     pub(crate) const META_OPTIONS: &[u8] = b"options";
     pub(crate) const META_CURSOR_KEY: &[u8] = b"cursor_key";
     pub(crate) const META_NEXT_TENANT: &[u8] = b"next_tenant";
+    pub(crate) const META_FEED_ID: &[u8] = b"feed_id";
 
     /// T E: the key of an entity in its keyspace.
     pub(crate) fn entity(tenant: TenantNumber, id: Uuid) -> [u8; TENANT + ID] {
@@ -341,6 +342,14 @@ pub(crate) mod bounds {
         let mut start = prefix.clone();
         start.extend_from_slice(&keys::time_bytes(since));
         KeyRange::new(start, KeyRange::prefix(&prefix).end)
+    }
+
+    /// The changes from this sequence number on, up to but without `end`.
+    pub(crate) fn changes(tenant: TenantNumber, start: u64, end: u64) -> KeyRange {
+        KeyRange::new(
+            keys::change(tenant, start).to_vec(),
+            Some(keys::change(tenant, end).to_vec()),
+        )
     }
 
     /// The entries of one `secureQri`.

@@ -41,6 +41,7 @@ pub mod backend;
 mod bulk;
 mod care;
 mod catalog;
+mod changes;
 mod codec;
 mod compatibility;
 mod engine;
@@ -49,6 +50,7 @@ mod envelope;
 mod environment;
 mod error;
 mod expectation;
+mod feed;
 mod format;
 mod group;
 mod hooks;
@@ -64,6 +66,7 @@ mod reentry;
 mod session;
 mod snapshot;
 mod sortkey;
+mod sweep;
 mod tenant_cache;
 mod time;
 mod transaction;
@@ -74,6 +77,7 @@ pub use backend::{Concurrency, Durability, Health, Integrity, MaintenanceReport}
 pub use bulk::{Batched, BulkProgress};
 pub use care::{CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
 pub use catalog::Catalog;
+pub use changes::{Change, ChangeEvent, ChangeRetention, Changes, Descendant, Position};
 pub use compatibility::{
     Compatibility, SchemaAspect, SchemaChange, SchemaComparison, SchemaCompatibility, compare_data_sets,
     compare_schemas,
@@ -98,6 +102,7 @@ pub use patch::Patch;
 pub use read::Read;
 pub use session::Session;
 pub use snapshot::{CatalogSnapshot, TenantSnapshot};
+pub use sweep::Swept;
 pub use time::{Timestamp, TimestampError};
 pub use transaction::Transaction;
 pub use uuid::Uuid;

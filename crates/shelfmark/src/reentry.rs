@@ -34,6 +34,11 @@ impl Drop for Entered {
     }
 }
 
+/// Whether this thread is writing.
+pub(crate) fn is_inside_a_write() -> bool {
+    WRITING.get()
+}
+
 /// Marks this thread as writing, whether or not it is already.
 pub(crate) fn inside_a_write() -> Entered {
     Entered {

@@ -1,6 +1,7 @@
 //! The contract, implemented naively over maps and JSON, without anything of the engine but its public types: what every operation
 //! must give. It shares no code with what it judges, so that a mistake would have to be made twice.
 
+mod feed;
 mod fields;
 mod hooks;
 mod list;
@@ -10,13 +11,14 @@ mod resolve;
 mod state;
 mod write;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 use shelfmark::{EntityKind, ErrorKind};
 use uuid::Uuid;
 
+use self::feed::Followed;
 use self::list::{Edge, Place, Slice};
 use self::state::{Record, State};
 use crate::environment::TestEnvironment;
@@ -32,6 +34,8 @@ pub struct Oracle {
     state: State,
     held: Option<State>,
     kept: Option<Kept>,
+    /// How far each tenant's change feed has been read.
+    followed: BTreeMap<Tenant, Followed>,
     /// Of every entity ever created, those of transactions that failed included.
     born: Vec<(Tenant, EntityKind)>,
     /// Whom everything is ascribed to, in place of the operations' actors.
@@ -75,6 +79,7 @@ impl Oracle {
             },
             held: None,
             kept: None,
+            followed: BTreeMap::new(),
             born: Vec::new(),
             alias: None,
             to_come: VecDeque::new(),
@@ -174,6 +179,7 @@ impl Oracle {
                 let answer = self.keep_cursors(*tenant, &query);
                 (Operation::KeepCursors(*tenant, query), outcome(answer))
             }
+            Operation::FollowChanges(tenant, _) => (operation.clone(), outcome(self.follow_changes(*tenant))),
             Operation::FollowCursor { back } => (operation.clone(), outcome(self.follow_cursor(*back))),
             other => (other.clone(), outcome(Ok(self.plain(other)))),
         }
@@ -185,7 +191,9 @@ impl Oracle {
             Operation::Hold => self.held = Some(self.state.clone()),
             Operation::Release => self.held = None,
             Operation::Tenants => return json!(self.state.tenants.keys().collect::<Vec<_>>()),
+            Operation::Sweep => return self.sweep_changes(),
             Operation::DropTenant(tenant) => {
+                self.state.feeds.drop_tenant(*tenant);
                 return json!(self.state.tenants.remove(tenant.name()).is_some());
             }
             Operation::Clock(millis) => self.environment.advance(*millis),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use shelfmark::{EntityKind, Timestamp};
 use uuid::Uuid;
 
+use super::feed::Feeds;
 use super::fields::{self, Object};
 
 /// One entity.
@@ -37,6 +38,7 @@ pub(super) struct State {
     pub(super) tenants: BTreeMap<&'static str, Entities>,
     /// Whether hooks have a say.
     pub(super) hooks: bool,
+    pub(super) feeds: Feeds,
 }
 
 impl State {

@@ -88,24 +88,40 @@ impl Oracle {
             WriteOp::PatchAll(kind, members) => each(members, |(target, steps)| {
                 self.patch_one(tenant, actor, *kind, target, steps)
             }),
-            WriteOp::Delete(kind, target) => self.delete_in(tenant, |entities, hooks| {
-                delete(entities, hooks, *kind, std::slice::from_ref(target))
-            }),
-            WriteOp::DeleteAll(kind, targets) => {
-                self.delete_in(tenant, |entities, hooks| delete(entities, hooks, *kind, targets))
+            WriteOp::Delete(kind, target) => {
+                self.delete_in(tenant, actor, *kind, false, |entities, hooks| {
+                    delete(entities, hooks, *kind, std::slice::from_ref(target))
+                })
             }
-            WriteOp::DeleteSelected(kind, selection) => self.delete_in(tenant, |entities, hooks| {
-                delete_selected(entities, hooks, *kind, selection)
-            }),
+            WriteOp::DeleteAll(kind, targets) => {
+                self.delete_in(tenant, actor, *kind, false, |entities, hooks| {
+                    delete(entities, hooks, *kind, targets)
+                })
+            }
+            WriteOp::DeleteSelected(kind, selection) => {
+                self.delete_in(tenant, actor, *kind, true, |entities, hooks| {
+                    delete_selected(entities, hooks, *kind, selection)
+                })
+            }
         }
     }
 
-    fn delete_in(&mut self, tenant: Tenant, work: impl FnOnce(&mut Entities, bool) -> Answer) -> Answer {
+    fn delete_in(
+        &mut self,
+        tenant: Tenant,
+        actor: Actor,
+        kind: EntityKind,
+        by_parent: bool,
+        work: impl FnOnce(&mut Entities, bool) -> Answer,
+    ) -> Answer {
         let hooks = self.state.hooks;
-        match self.state.tenants.get_mut(tenant.name()) {
-            Some(entities) => work(entities, hooks),
-            None => work(&mut Entities::default(), hooks),
-        }
+        let before = self.state.tenant(tenant.name());
+        let answer = match self.state.tenants.get_mut(tenant.name()) {
+            Some(entities) => work(entities, hooks)?,
+            None => work(&mut Entities::default(), hooks)?,
+        };
+        self.tell_deleted(tenant, actor, kind, &before, by_parent);
+        Ok(answer)
     }
 
     fn shown(&self, tenant: Tenant, id: Uuid) -> Value {
@@ -178,7 +194,8 @@ impl Oracle {
             dates,
         };
         self.check_unique(tenant, &record)?;
-        self.insert(tenant, record);
+        self.insert(tenant, record.clone());
+        self.tell_created(tenant, actor, &record);
         Ok(id)
     }
 
@@ -309,7 +326,8 @@ impl Oracle {
                 ..(*old).clone()
             };
             self.check_unique(tenant, &record)?;
-            self.insert(tenant, record);
+            self.insert(tenant, record.clone());
+            self.tell_updated(tenant, actor, &old, &record);
         }
         Ok(self.shown(tenant, old.id))
     }

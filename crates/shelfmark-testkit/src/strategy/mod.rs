@@ -76,22 +76,34 @@ fn setup() -> impl Strategy<Value = Setup> {
     let retries = prop_oneof![2 => Just(0_u64), 1 => 1..4_u64];
     (
         any::<bool>(),
+        changes(),
         proptest::bool::weighted(0.8),
         any::<bool>(),
         retries,
         proptest::bool::weighted(0.2),
     )
         .prop_map(
-            |(unique_technical_names, deferred, shared, retry_plans, hooks)| Setup {
+            |(unique_technical_names, changes, deferred, shared, retry_plans, hooks)| Setup {
                 catalog: CatalogSetup {
                     unique_technical_names,
                     hooks,
+                    change_feed: changes.is_some(),
+                    retained_changes: changes.flatten(),
                 },
                 deferred,
                 shared,
                 retry_plans,
             },
         )
+}
+
+/// Whether there is a change feed, and how many changes it keeps.
+fn changes() -> impl Strategy<Value = Option<Option<u64>>> {
+    prop_oneof![
+        1 => Just(None),
+        3 => Just(Some(None)),
+        1 => (0..30_u64).prop_map(|retained| Some(Some(retained))),
+    ]
 }
 
 pub(crate) fn kind() -> impl Strategy<Value = EntityKind> {
@@ -186,7 +198,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     let end = prop_oneof![4 => Just(End::Commit), 2 => Just(End::FirstError), 1 => Just(End::Refuse)];
     let batch = kind().prop_flat_map(|kind| vec(draft(kind), 0..9));
     prop_oneof![
-        45 => (tenant(), actor(), write_op())
+        50 => (tenant(), actor(), write_op())
             .prop_map(|(tenant, actor, write)| Operation::Write(tenant, actor, write)),
         5 => (tenant(), actor(), batch, 1..4_usize)
             .prop_map(|(tenant, actor, drafts, chunk)| Operation::CreateBatched(tenant, actor, drafts, chunk)),
@@ -202,6 +214,8 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         6 => any::<bool>().prop_map(|back| Operation::FollowCursor { back }),
         1 => Just(Operation::Tenants),
         1 => tenant().prop_map(|tenant| Operation::DropTenant(tenant.other())),
+        5 => (select(&Tenant::ALL[..]), 1..20_usize).prop_map(|(tenant, limit)| Operation::FollowChanges(tenant, limit)),
+        1 => Just(Operation::Sweep),
         6 => clock().prop_map(Operation::Clock),
         1 => Just(Operation::Sync),
         1 => Just(Operation::Reopen),

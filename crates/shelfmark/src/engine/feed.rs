@@ -9,9 +9,9 @@ use serde_json::Value;
 use uuid::Uuid;
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::Stage;
 use super::create::encoding_failed;
-use crate::backend::{Direction, Keyspace, Snapshot};
+use super::{Stage, retention};
+use crate::backend::{Direction, Keyspace, Snapshot, WriteBatch};
 use crate::codec;
 use crate::entity::{Entity, Lineage, State};
 use crate::envelope;
@@ -151,6 +151,11 @@ fn append(
     let value = envelope::seal(Keyspace::Change, &key, &body);
     stage.batch.put(Keyspace::Change, key.to_vec(), value);
     stage.next_change = Some(sequence + 1);
+    if retention::is_due(sequence) {
+        let mut trimmed = WriteBatch::new();
+        stage.read(|view| retention::trim(stage.settings, view.snapshot, tenant, &mut trimmed))?;
+        stage.batch.absorb(trimmed);
+    }
     Ok(())
 }
 

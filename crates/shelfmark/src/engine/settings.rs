@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::changes::ChangeRetention;
 use crate::environment::Environment;
 use crate::hooks::Hook;
 
@@ -17,6 +18,9 @@ pub struct Settings {
     pub(crate) cursor_key: [u8; 32],
     /// Whether changes are recorded.
     pub(crate) change_feed: bool,
+    /// Tells this catalog's feeds from those of every other; zeros where there is none.
+    pub(crate) feed_id: [u8; 16],
+    pub(crate) change_retention: ChangeRetention,
     /// Asked before every change, in this order.
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
 }
