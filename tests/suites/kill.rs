@@ -1,4 +1,5 @@
-//! `kill -9` while eight threads write through group commit: whatever was acknowledged is there afterwards, and nothing is half there.
+//! `kill -9` while eight threads write through group commit: whatever was acknowledged is there afterwards, in the change feed
+//! too, and nothing is half there.
 //!
 //! `SHELFMARK_KILLS` is how many rounds run on one file, `SHELFMARK_KILL_SEED` what their moments depend on.
 
@@ -9,7 +10,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use shelfmark::{
-    AssetId, Catalog, DataSet, Expectation, Options, Read, Result, Session, SetId, SetSelection, Write,
+    AssetId, ChangeEvent, DataSet, EntityId, Expectation, Options, Read, Result, Session, SetId,
+    SetSelection, Write,
 };
 
 use crate::support::{Random, assert_clean, child, child_path, new_asset, new_set, new_store, session};
@@ -89,9 +91,10 @@ impl Log {
             .for_each(change);
     }
 
-    /// Compares with what is there, and forgets what it has no more to say about.
+    /// Compares with what is there and with what the change feed tells, and forgets what it has no more to say about.
     fn check(&mut self, session: &Session, context: &str) {
         self.rounds += 1;
+        let told = told(session, context);
         let mut there = 0;
         for (&id, known) in &mut self.sets {
             let found = session.get_head(id).expect("a read").map(|set| set.version);
@@ -107,8 +110,17 @@ impl Log {
                     known.version = version;
                     known.going = false;
                     there += 1;
+                    assert_eq!(
+                        told.get(&id),
+                        Some(&Told { version, gone: false }),
+                        "{context}: {id}"
+                    );
                 }
-                None => assert!(known.going || known.gone, "{context}: {id} is lost"),
+                None => {
+                    assert!(known.going || known.gone, "{context}: {id} is lost");
+                    let told = told.get(&id).expect("a set that the feed tells of");
+                    assert!(told.gone && told.version >= known.version, "{context}: {id}");
+                }
             }
         }
         self.sets.retain(|_, known| !known.gone && !known.going);
@@ -119,6 +131,59 @@ impl Log {
             (there..=most).contains(&count),
             "{context}: {count} sets, {there} of them known"
         );
+    }
+}
+
+/// What the change feed tells of a data set.
+#[derive(Debug, PartialEq)]
+struct Told {
+    version: u64,
+    gone: bool,
+}
+
+/// Reads the whole feed, which has no gap and tells every version of every set once.
+fn told(session: &Session, context: &str) -> HashMap<SetId, Told> {
+    let mut told: HashMap<SetId, Told> = HashMap::new();
+    let (mut after, mut sequence) = (None, 0);
+    loop {
+        let page = session.changes(after, 1_000).expect("changes");
+        for change in page.items {
+            sequence += 1;
+            assert_eq!(change.sequence, sequence, "{context}");
+            for went in &change.descendants {
+                if let EntityId::Set(id) = went.id {
+                    let known = told.get_mut(&id).expect("a set that was created");
+                    assert_eq!(
+                        (known.version, known.gone),
+                        (went.version, false),
+                        "{context}: {id}"
+                    );
+                    known.gone = true;
+                }
+            }
+            let EntityId::Set(id) = change.id else { continue };
+            let version = change.version;
+            let before = match change.event {
+                ChangeEvent::Created => told
+                    .insert(id, Told { version, gone: false })
+                    .map(|known| known.version),
+                ChangeEvent::Deleted => {
+                    let known = told.get_mut(&id).expect("a set that was created");
+                    known.gone = true;
+                    assert_eq!(known.version, version, "{context}: {id}");
+                    continue;
+                }
+                _ => {
+                    let known = told.get_mut(&id).expect("a set that was created");
+                    Some(std::mem::replace(&mut known.version, version))
+                }
+            };
+            assert_eq!(before, version.checked_sub(1), "{context}: {id}");
+        }
+        if !page.more {
+            return told;
+        }
+        after = Some(page.position);
     }
 }
 
@@ -163,7 +228,10 @@ fn what_groups_acknowledged_survives_a_kill() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("catalog.shelf");
     {
-        let catalog = Catalog::create(&path).expect("a new file");
+        let catalog = Options::new()
+            .change_feed(true)
+            .create(&path)
+            .expect("a new file");
         session(&catalog, "acme")
             .create(new_store("warehouse"))
             .expect("a store");
