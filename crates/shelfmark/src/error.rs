@@ -316,9 +316,16 @@ impl Error {
         Self::with_detail(ErrorKind::ChangesTrimmed, message, Detail::OldestChange(oldest))
     }
 
-    pub(crate) fn vetoed(hook: &str, veto: Veto) -> Self {
-        let Veto { reason, violations } = veto;
-        let message = format!("the hook {hook:?} refuses the change: {reason}");
+    pub(crate) fn vetoed(hook: &str, what: &str, veto: Veto) -> Self {
+        let Veto {
+            reason,
+            violations,
+            cause,
+        } = veto;
+        if let Some(error) = cause {
+            return error;
+        }
+        let message = format!("the hook {hook:?} refuses {what}: {reason}");
         Self::with_detail(ErrorKind::Vetoed, message, Detail::Violations(violations))
     }
 

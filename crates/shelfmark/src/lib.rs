@@ -44,6 +44,7 @@ mod care;
 mod catalog;
 mod changes;
 mod codec;
+mod compatibility;
 mod engine;
 mod entity;
 mod envelope;
@@ -78,6 +79,10 @@ pub use bulk::{Batched, BulkProgress};
 pub use care::{CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
 pub use catalog::Catalog;
 pub use changes::{Change, ChangeEvent, ChangeRetention, Changes, Descendant, Position};
+pub use compatibility::{
+    Compatibility, SchemaAspect, SchemaChange, SchemaComparison, SchemaCompatibility, compare_data_sets,
+    compare_schemas,
+};
 pub use engine::delete::Deleted;
 pub use entity::{
     AssetInfo, DataAsset, DataField, DataSet, DataStore, DataType, Entity, FieldType, JsonObject,

@@ -81,11 +81,13 @@ fn setup() -> impl Strategy<Value = Setup> {
         proptest::bool::weighted(0.8),
         any::<bool>(),
         retries,
+        proptest::bool::weighted(0.2),
     )
         .prop_map(
-            |(unique_technical_names, changes, deferred, shared, retry_plans)| Setup {
+            |(unique_technical_names, changes, deferred, shared, retry_plans, hooks)| Setup {
                 catalog: CatalogSetup {
                     unique_technical_names,
+                    hooks,
                     change_feed: changes.is_some(),
                     retained_changes: changes.flatten(),
                 },
