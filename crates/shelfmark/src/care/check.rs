@@ -19,6 +19,8 @@ use crate::index::{IndexEntry, counters_of_row};
 use crate::keyspace::{IndexOrder, TenantNumber, entities, keys};
 use crate::{DataAsset, DataSet, DataStore};
 
+mod requests;
+
 /// The most findings that a report lists.
 const MAX_FINDINGS: usize = 10_000;
 /// How many rows, and bytes of them, are read at a time.
@@ -67,6 +69,7 @@ pub(super) fn walk(snapshot: &dyn Snapshot, found: &mut dyn FnMut(Finding, Optio
     walk.entities::<DataAsset>()?;
     walk.entities::<DataSet>()?;
     walk.schemas()?;
+    walk.requests()?;
     for &space in Keyspace::ALL {
         if space.is_derived() && space != Keyspace::Counter {
             walk.index(space)?;

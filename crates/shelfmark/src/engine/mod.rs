@@ -1,10 +1,12 @@
 //! Operations over a view: they read, check rules and expectations, and stage changes. Nothing here commits.
 
+pub(crate) mod batch;
 pub(crate) mod change;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod feed;
 pub(crate) mod hooked;
+pub(crate) mod idempotency;
 pub(crate) mod settings;
 pub(crate) mod stage;
 pub(crate) mod tenants;

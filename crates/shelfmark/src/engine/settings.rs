@@ -17,6 +17,8 @@ pub struct Settings {
     pub(crate) cursor_key: [u8; 32],
     /// Whether changes are recorded.
     pub(crate) change_feed: bool,
+    /// How long answers to requests with an idempotency key are kept, in milliseconds.
+    pub(crate) idempotency_expiry: i64,
     /// Asked before every change, in this order.
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
 }
