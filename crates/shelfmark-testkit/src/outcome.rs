@@ -34,6 +34,8 @@ pub struct Failure {
     pub name_taken: Option<Box<Uuid>>,
     /// Index and number stored of a bulk call.
     pub bulk: Option<(Option<u64>, u64)>,
+    /// Every operation of a batch that was refused, by position.
+    pub failures: Vec<(u64, Failure)>,
 }
 
 impl Failure {
@@ -55,6 +57,7 @@ impl Failure {
             not_empty: BTreeMap::new(),
             name_taken: None,
             bulk: None,
+            failures: Vec::new(),
         }
     }
 
@@ -104,6 +107,11 @@ impl Failure {
                 .name_taken()
                 .map(|id| Box::new(ids.canonical.get(&id.uuid()).copied().unwrap_or_default())),
             bulk: error.bulk().map(|bulk| (bulk.index, bulk.stored)),
+            failures: error
+                .failures()
+                .iter()
+                .map(|failure| (failure.index, Failure::of(&failure.error, ids)))
+                .collect(),
         }
     }
 }
@@ -148,6 +156,8 @@ fn same(one: &Value, two: &Value, ordered: bool) -> bool {
 pub struct Ids {
     real: Vec<Uuid>,
     canonical: HashMap<Uuid, Uuid>,
+    /// By the oracle's id.
+    aliases: HashMap<Uuid, Uuid>,
 }
 
 impl Ids {
@@ -172,6 +182,19 @@ impl Ids {
         self.canonical.insert(real, Self::nth(self.real.len()));
     }
 
+    /// Notes, until [`Ids::forget_aliases`], what stands for one of the oracle's ids that is not an entity.
+    pub fn alias(&mut self, real: Uuid, canonical: Uuid) {
+        self.aliases.insert(canonical, real);
+        self.canonical.insert(real, canonical);
+    }
+
+    /// Forgets every alias.
+    pub fn forget_aliases(&mut self) {
+        for (_, real) in self.aliases.drain() {
+            self.canonical.remove(&real);
+        }
+    }
+
     /// Forgets all but the first `len`: a transaction's closure runs again.
     pub fn truncate(&mut self, len: usize) {
         for real in self.real.drain(len..) {
@@ -181,6 +204,9 @@ impl Ids {
 
     /// The real id; one that was never created is its own.
     pub fn real(&self, canonical: Uuid) -> Uuid {
+        if let Some(&alias) = self.aliases.get(&canonical) {
+            return alias;
+        }
         usize::try_from(canonical.as_u128())
             .ok()
             .and_then(|n| self.real.get(n.wrapping_sub(1)).copied())

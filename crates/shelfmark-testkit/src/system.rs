@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace};
@@ -25,6 +26,8 @@ use crate::outcome::{Failure, Ids, Outcome};
 pub struct CatalogSetup {
     /// Whether technical names are unique under their parent.
     pub unique_technical_names: bool,
+    /// How many milliseconds answers to requests with an idempotency key are kept, if not the default.
+    pub idempotency_expiry: Option<u64>,
 }
 
 /// What a system keeps its catalog in.
@@ -119,7 +122,11 @@ impl System {
             Storage::File { deferred: true, .. } => Durability::Deferred,
             _ => Durability::Immediate,
         };
-        Options::new()
+        let mut options = Options::new();
+        if let Some(expiry) = self.setup.idempotency_expiry {
+            options = options.idempotency_expiry(Duration::from_millis(expiry));
+        }
+        options
             .cache_bytes(4 << 20)
             .durability(durability)
             .unique_technical_names(self.setup.unique_technical_names)

@@ -1,6 +1,7 @@
 //! The contract, implemented naively over maps and JSON, without anything of the engine but its public types: what every operation
 //! must give. It shares no code with what it judges, so that a mistake would have to be made twice.
 
+mod batch;
 mod fields;
 mod list;
 mod patch;
@@ -32,6 +33,7 @@ pub struct Oracle {
     kept: Option<Kept>,
     /// Of every entity ever created, those of transactions that failed included.
     born: Vec<(Tenant, EntityKind)>,
+    asked: batch::Asked,
 }
 
 /// The page that cursors were kept of.
@@ -64,6 +66,7 @@ impl Oracle {
             held: None,
             kept: None,
             born: Vec::new(),
+            asked: batch::Asked::default(),
         }
     }
 
@@ -148,6 +151,7 @@ impl Oracle {
             Operation::Release => self.held = None,
             Operation::Tenants => return json!(self.state.tenants.keys().collect::<Vec<_>>()),
             Operation::DropTenant(tenant) => {
+                self.state.requests.retain(|(of, ..), _| *of != tenant.name());
                 return json!(self.state.tenants.remove(tenant.name()).is_some());
             }
             Operation::Clock(millis) => self.environment.advance(*millis),
@@ -204,6 +208,9 @@ impl Oracle {
 
     /// Runs a write that happens wholly or not at all.
     fn write(&mut self, tenant: Tenant, actor: Actor, write: &WriteOp) -> (WriteOp, Outcome) {
+        if let Some(done) = self.batched(tenant, actor, write) {
+            return done;
+        }
         let write = self.write_op(tenant, write);
         let before = (self.state.clone(), self.born.len());
         let answer = self

@@ -96,6 +96,9 @@ impl Oracle {
             WriteOp::DeleteSelected(kind, selection) => {
                 self.delete_in(tenant, |entities| delete_selected(entities, *kind, selection))
             }
+            WriteOp::Batch(_) | WriteOp::CreateOnce(..) | WriteOp::BatchOnce(..) => {
+                unreachable!("run where they are resolved")
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Sequences of operations: as a proptest strategy, from a seed, from bytes.
 
+mod batches;
 mod inputs;
 mod patches;
 mod queries;
@@ -79,15 +80,19 @@ fn setup() -> impl Strategy<Value = Setup> {
         proptest::bool::weighted(0.8),
         any::<bool>(),
         retries,
+        batches::expiry(),
     )
-        .prop_map(|(unique_technical_names, deferred, shared, retry_plans)| Setup {
-            catalog: CatalogSetup {
-                unique_technical_names,
+        .prop_map(
+            |(unique_technical_names, deferred, shared, retry_plans, idempotency_expiry)| Setup {
+                catalog: CatalogSetup {
+                    unique_technical_names,
+                    idempotency_expiry,
+                },
+                deferred,
+                shared,
+                retry_plans,
             },
-            deferred,
-            shared,
-            retry_plans,
-        })
+        )
 }
 
 pub(crate) fn kind() -> impl Strategy<Value = EntityKind> {
@@ -161,6 +166,9 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
         3 => (deletion.clone(), vec(target(), 0..4)).prop_map(|(kind, targets)| WriteOp::DeleteAll(kind, targets)),
         2 => deletion.prop_flat_map(|kind| selection(kind, false)
             .prop_map(move |selection| WriteOp::DeleteSelected(kind, selection))),
+        7 => batches::steps().prop_map(WriteOp::Batch),
+        5 => (batches::key(), kind().prop_flat_map(draft)).prop_map(|(key, draft)| WriteOp::CreateOnce(key, draft)),
+        4 => (batches::key(), batches::steps()).prop_map(|(key, steps)| WriteOp::BatchOnce(key, steps)),
     ]
 }
 
