@@ -68,7 +68,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<BatchStep>> {
     let family = (
         under(EntityKind::Store),
         under(EntityKind::Asset),
-        vec(under(EntityKind::Set), 0..3),
+        vec(under(EntityKind::Set), 0..8),
     )
         .prop_map(|(store, asset, sets)| [vec![store, asset], sets].concat());
     let family = prop_oneof![2 => Just(Vec::new()), 1 => family];
