@@ -33,9 +33,9 @@ pub struct Failure {
     /// Who has the technical name; nil is a member of the same call, which went with it.
     pub name_taken: Option<Box<Uuid>>,
     /// Index and number stored of a bulk call.
-    pub bulk: Option<(Option<u64>, u64)>,
+    pub bulk: Option<Box<(Option<u64>, u64)>>,
     /// Every operation of a batch that was refused, by position.
-    pub failures: Vec<(u64, Failure)>,
+    pub failures: Box<[(u64, Failure)]>,
 }
 
 impl Failure {
@@ -57,7 +57,7 @@ impl Failure {
             not_empty: BTreeMap::new(),
             name_taken: None,
             bulk: None,
-            failures: Vec::new(),
+            failures: Box::default(),
         }
     }
 
@@ -80,7 +80,7 @@ impl Failure {
     /// The same error of a member of a bulk call.
     #[must_use]
     pub fn at(mut self, index: usize, stored: usize) -> Self {
-        self.bulk = Some((Some(index as u64), stored as u64));
+        self.bulk = Some(Box::new((Some(index as u64), stored as u64)));
         self
     }
 
@@ -106,7 +106,7 @@ impl Failure {
             name_taken: error
                 .name_taken()
                 .map(|id| Box::new(ids.canonical.get(&id.uuid()).copied().unwrap_or_default())),
-            bulk: error.bulk().map(|bulk| (bulk.index, bulk.stored)),
+            bulk: error.bulk().map(|bulk| Box::new((bulk.index, bulk.stored))),
             failures: error
                 .failures()
                 .iter()

@@ -209,7 +209,7 @@ impl Oracle {
                 self.born.truncate(before.1);
                 self.state = before.0;
                 Err(Failure {
-                    failures: failures.clone(),
+                    failures: failures.clone().into(),
                     ..first.clone().at(*index as usize, 0)
                 })
             }

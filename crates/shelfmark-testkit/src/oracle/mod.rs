@@ -244,7 +244,7 @@ impl Oracle {
                 Ok(more) => ids.extend(more),
                 Err(failure) => {
                     let failure = self.undo(before, failure);
-                    let (index, _) = failure.bulk.unwrap_or_default();
+                    let (index, _) = *failure.bulk.clone().unwrap_or_default();
                     return Err(failure.at(position + index.unwrap_or_default() as usize, position));
                 }
             }

@@ -166,9 +166,9 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
         3 => (deletion.clone(), vec(target(), 0..4)).prop_map(|(kind, targets)| WriteOp::DeleteAll(kind, targets)),
         2 => deletion.prop_flat_map(|kind| selection(kind, false)
             .prop_map(move |selection| WriteOp::DeleteSelected(kind, selection))),
-        7 => batches::steps().prop_map(WriteOp::Batch),
-        5 => (batches::key(), kind().prop_flat_map(draft)).prop_map(|(key, draft)| WriteOp::CreateOnce(key, draft)),
-        4 => (batches::key(), batches::steps()).prop_map(|(key, steps)| WriteOp::BatchOnce(key, steps)),
+        6 => batches::steps().prop_map(WriteOp::Batch),
+        4 => (batches::key(), kind().prop_flat_map(draft)).prop_map(|(key, draft)| WriteOp::CreateOnce(key, draft)),
+        3 => (batches::key(), batches::steps()).prop_map(|(key, steps)| WriteOp::BatchOnce(key, steps)),
     ]
 }
 
