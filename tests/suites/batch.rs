@@ -416,7 +416,7 @@ fn a_batch_inside_of_another_write_is_refused() {
         .expect("a transaction");
     session
         .update(store, 0, |_| {
-            inside(session.batch(&batch).expect_err("inside").kind())
+            inside(session.batch(&batch).expect_err("inside").kind());
         })
         .expect("an update");
     session

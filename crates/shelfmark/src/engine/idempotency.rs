@@ -400,7 +400,7 @@ fn sweep_tenant(
 }
 
 /// Stages the removal of at most `limit` expired rows of all tenants, and tells how many there were: fewer than `limit` when none is left. O(tenants + limit).
-#[expect(dead_code, reason = "until the catalog sweeps")]
+#[cfg_attr(not(test), expect(dead_code, reason = "until the catalog sweeps"))]
 pub(crate) fn sweep_step(
     snapshot: &dyn Snapshot,
     now: Timestamp,
@@ -470,5 +470,99 @@ impl Fingerprint {
             operation.fingerprint(&names, self)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Backend, CommitOptions, KeyRange};
+    use crate::{Catalog, IdempotencyKey, NewDataStore, Options, Write as _};
+    use std::sync::Arc;
+
+    fn backend() -> Arc<dyn Backend> {
+        Options::new().in_memory_backend().unwrap()
+    }
+
+    fn catalog(backend: &Arc<dyn Backend>) -> Catalog {
+        Options::new().on_backend(backend.clone()).unwrap()
+    }
+
+    fn rows(backend: &dyn Backend, space: Keyspace) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut rows = Vec::new();
+        let snapshot = backend.snapshot().unwrap();
+        snapshot
+            .scan(space, &KeyRange::all(), Direction::Forward, &mut |key, value| {
+                rows.push((key.to_vec(), value.to_vec()));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        rows
+    }
+
+    fn commit(backend: &dyn Backend, fill: impl Fn(&mut WriteBatch)) {
+        let plan = &mut |_: &dyn Snapshot| {
+            let mut batch = WriteBatch::new();
+            fill(&mut batch);
+            Ok(batch)
+        };
+        backend.commit(CommitOptions::default(), plan).unwrap();
+    }
+
+    #[test]
+    fn anothers_row_under_the_same_hash_is_no_answer() {
+        let backend = backend();
+        let catalog = catalog(&backend);
+        let ann = catalog.session("acme", "ann").unwrap();
+        let bob = catalog.session("acme", "bob").unwrap();
+        let key = IdempotencyKey::new("k").unwrap();
+        ann.create_once(&key, NewDataStore::new("lake", "s3")).unwrap();
+        let (_, value) = rows(&*backend, Keyspace::Request).remove(0);
+        let tenant = TenantNumber(1);
+        let (hers, his) = (
+            keys::request(tenant, "ann", "k"),
+            keys::request(tenant, "bob", "k"),
+        );
+        let body = envelope::open(Keyspace::Request, &hers, &value).unwrap();
+        commit(&*backend, |batch| {
+            let value = envelope::seal(Keyspace::Request, &his, body);
+            batch.put(Keyspace::Request, his.to_vec(), value);
+        });
+        let error = bob
+            .create_once(&key, NewDataStore::new("lake", "s3"))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::KeyReused);
+        assert!(!catalog.check().unwrap().is_clean());
+    }
+
+    #[test]
+    fn a_sweep_takes_what_has_expired_of_every_tenant_in_steps() {
+        let backend = backend();
+        let catalog = catalog(&backend);
+        for tenant in ["one", "two", "three"] {
+            let session = catalog.session(tenant, "ann").unwrap();
+            for n in 0..5 {
+                let key = IdempotencyKey::new(format!("{n}")).unwrap();
+                session
+                    .create_once(&key, NewDataStore::new("lake", "s3"))
+                    .unwrap();
+            }
+        }
+        let sweep = |now: Timestamp, limit: usize| {
+            let mut batch = WriteBatch::new();
+            let swept = sweep_step(&*backend.snapshot().unwrap(), now, limit, &mut batch).unwrap();
+            let mut batch = Some(batch);
+            let plan = &mut |_: &dyn Snapshot| Ok(batch.take().unwrap_or_default());
+            backend.commit(CommitOptions::default(), plan).unwrap();
+            swept
+        };
+        let now = Timestamp::default();
+        assert_eq!(sweep(now, 100), 0);
+        let late = Timestamp::from_millis_lossy(i64::MAX);
+        let steps = [4, 4, 4, 4, 4].map(|limit| sweep(late, limit));
+        assert_eq!(steps, [4, 4, 4, 3, 0]);
+        assert!(rows(&*backend, Keyspace::Request).is_empty());
+        assert!(rows(&*backend, Keyspace::RequestByExpiry).is_empty());
+        assert!(catalog.check().unwrap().is_clean());
     }
 }
