@@ -95,13 +95,21 @@ struct Crashable {
     inner: MemoryBackend,
     /// Held over each commit with what it makes durable.
     durable: Mutex<Box<dyn Snapshot>>,
+    /// Whether a durable commit that is through gives the next one time to overtake its caller.
+    lingers: AtomicBool,
+    lingering: AtomicBool,
 }
 
 impl Crashable {
     fn new() -> Self {
         let inner = MemoryBackend::new();
         let durable = Mutex::new(inner.snapshot().expect("a snapshot"));
-        Self { inner, durable }
+        Self {
+            inner,
+            durable,
+            lingers: AtomicBool::new(false),
+            lingering: AtomicBool::new(false),
+        }
     }
 
     /// How many changes of a tenant a crash would leave, once the commit under way is through.
@@ -147,6 +155,17 @@ impl Backend for Crashable {
         })?;
         if written && options.durability == Durability::Immediate {
             *durable = self.inner.snapshot()?;
+            drop(durable);
+            if self.lingers.load(Ordering::Acquire) {
+                let commits = self.inner.stats()?.commits;
+                self.lingering.store(true, Ordering::Release);
+                for _ in 0..100 {
+                    if self.inner.stats()?.commits > commits {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
         }
         Ok(())
     }
@@ -182,6 +201,33 @@ impl Backend for Crashable {
     fn maintain(&self, what: Maintenance) -> Result<MaintenanceReport> {
         self.inner.maintain(what)
     }
+}
+
+#[test]
+fn a_deferred_commit_that_overtakes_a_durable_one_is_not_taken_for_durable() {
+    let _watchdog = Watchdog::new("a commit that lingers");
+    let crashable = Arc::new(Crashable::new());
+    let catalog = catalog_on(&(crashable.clone() as Arc<dyn Backend>));
+    let durable = session(&catalog, "acme");
+    durable.create(new_store("first")).unwrap();
+    crashable.lingers.store(true, Ordering::Release);
+    std::thread::scope(|scope| {
+        let (durable, crashable) = (&durable, &crashable);
+        scope.spawn(|| {
+            durable
+                .transact(|tx| tx.create(new_store("durable")))
+                .expect("a store")
+        });
+        while !crashable.lingering.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let deferred = durable.clone().with_durability(Durability::Deferred);
+        scope.spawn(move || deferred.create(new_store("deferred")).expect("a store"));
+    });
+    assert_eq!(crashable.durable_changes(1), 2);
+    assert_eq!(follow(&durable, None, 10).0.len(), 2);
+    catalog.sync().unwrap();
+    assert_eq!(follow(&durable, None, 10).0.len(), 3);
 }
 
 #[test]
