@@ -98,6 +98,18 @@ struct Crashable {
     /// Whether a durable commit that is through gives the next one time to overtake its caller.
     lingers: AtomicBool,
     lingering: AtomicBool,
+    /// What happens just before, and just after, the next snapshot is taken.
+    before_snapshot: Mutex<Option<Meanwhile>>,
+    after_snapshot: Mutex<Option<Meanwhile>>,
+}
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
+fn happen(meanwhile: &Mutex<Option<Meanwhile>>) {
+    let meanwhile = meanwhile.lock().expect("nobody panics").take();
+    if let Some(meanwhile) = meanwhile {
+        meanwhile();
+    }
 }
 
 impl Crashable {
@@ -109,6 +121,8 @@ impl Crashable {
             durable,
             lingers: AtomicBool::new(false),
             lingering: AtomicBool::new(false),
+            before_snapshot: Mutex::default(),
+            after_snapshot: Mutex::default(),
         }
     }
 
@@ -138,7 +152,10 @@ impl Backend for Crashable {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        self.inner.snapshot()
+        happen(&self.before_snapshot);
+        let snapshot = self.inner.snapshot()?;
+        happen(&self.after_snapshot);
+        Ok(snapshot)
     }
 
     fn commit(
@@ -228,6 +245,34 @@ fn a_deferred_commit_that_overtakes_a_durable_one_is_not_taken_for_durable() {
     assert_eq!(follow(&durable, None, 10).0.len(), 2);
     catalog.sync().unwrap();
     assert_eq!(follow(&durable, None, 10).0.len(), 3);
+}
+
+#[test]
+fn what_happens_around_the_snapshot_of_a_reader_shows_it_nothing_too_early() {
+    let crashable = Arc::new(Crashable::new());
+    let catalog = catalog_on(&(crashable.clone() as Arc<dyn Backend>));
+    let durable = session(&catalog, "acme");
+    durable.create(new_store("first")).unwrap();
+    let deferred = durable.clone().with_durability(Durability::Deferred);
+    // A deferred commit that the snapshot has already.
+    *crashable.before_snapshot.lock().unwrap() = Some(Box::new(move || {
+        deferred.create(new_store("deferred")).expect("a store");
+    }));
+    assert_eq!(follow(&durable, None, 10).0.len(), 1);
+    // A loss of what the snapshot still has.
+    let reopened = catalog.clone();
+    *crashable.after_snapshot.lock().unwrap() = Some(Box::new(move || {
+        reopened.reopen().expect("a reopening");
+    }));
+    assert_eq!(follow(&durable, None, 10).0.len(), 1);
+    assert_eq!(replay::held(&durable).unwrap().len(), 1, "nothing was lost");
+    // A sync behind it: by then all of it is durable.
+    let deferred = durable.clone().with_durability(Durability::Deferred);
+    deferred.create(new_store("deferred")).unwrap();
+    let synced = catalog.clone();
+    *crashable.after_snapshot.lock().unwrap() = Some(Box::new(move || synced.sync().expect("a sync")));
+    assert_eq!(follow(&durable, None, 10).0.len(), 2);
+    assert_eq!(crashable.durable_changes(1), 2);
 }
 
 #[test]
