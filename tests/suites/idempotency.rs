@@ -451,6 +451,35 @@ fn expired_answers_are_swept_as_it_goes() {
 }
 
 #[test]
+fn a_key_that_is_used_anew_leaves_nothing_of_its_past() {
+    let environment = TestEnvironment::new(1);
+    let (bed, catalog) = timed(&environment, Some(Duration::from_millis(100)));
+    let session = session(&catalog, "acme");
+    let ask = |n: usize| {
+        session
+            .create_once(&key(&format!("{n}")), new_store("s"))
+            .expect("a store")
+    };
+    for n in 0..12 {
+        assert!(!ask(n).replayed);
+        environment.advance(1);
+    }
+    environment.advance(100);
+    // The youngest of those that have expired: more of them are older than a recording removes.
+    assert!(!ask(11).replayed);
+    assert_clean(&catalog, "used anew");
+    assert_eq!(
+        rows(&*bed.backend, Keyspace::Request).len(),
+        rows(&*bed.backend, Keyspace::RequestByExpiry).len()
+    );
+    // Whatever else is removed, its new answer is not.
+    for n in 20..24 {
+        ask(n);
+    }
+    assert!(ask(11).replayed);
+}
+
+#[test]
 fn an_answer_that_is_too_large_is_refused_before_the_write() {
     let bed = Bed::in_memory();
     let catalog = bed.catalog();
