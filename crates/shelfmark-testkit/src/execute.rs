@@ -301,6 +301,10 @@ impl Executor<'_> {
                 let would = self.deleted(to.would_delete_selected::<E>(self.selection::<E>(selection)));
                 agreed(would, self.deleted(to.delete_selected::<E>(self.selection::<E>(selection))))
             }),
+            WriteOp::Restore(kind, id) => by_kind!(kind, E => {
+                Ok(self.shown(&self.fail(to.restore(self.id::<E>(id)))?))
+            }),
+            WriteOp::Purge(kind, id) => by_kind!(kind, E => self.deleted(to.purge(self.id::<E>(id)))),
         }
     }
 
@@ -382,6 +386,11 @@ impl Executor<'_> {
             ReadOp::WouldDeleteSelected(kind, selection) => by_kind!(kind, E => {
                 self.deleted(from.would_delete_selected::<E>(self.selection::<E>(selection)))
             }),
+            ReadOp::Dropped(kind, id) => by_kind!(kind, E => {
+                let dropped = self.fail(from.dropped(self.id::<E>(id)))?;
+                Ok(dropped.map_or(Value::Null, |dropped| self.dropped(&dropped)))
+            }),
+            ReadOp::ListDropped(kind, limit) => self.list_dropped(from, *kind, *limit),
         }
     }
 

@@ -23,6 +23,7 @@ mod outcome;
 pub mod run;
 pub mod strategy;
 mod system;
+mod undrop;
 
 pub use counting::{CountingBackend, Counts, SpaceCounts};
 pub use environment::TestEnvironment;

@@ -62,6 +62,8 @@ pub enum Ref {
     Live(u8),
     /// One of the tenant that is there no more.
     Gone(u8),
+    /// One of the tenant that was dropped and is kept, expired or not.
+    Dropped(u8),
     /// One of the other tenant.
     Foreign(u8),
     /// One of the tenant that is there, of another kind.
@@ -267,6 +269,9 @@ pub enum ReadOp {
     FindBySecureQri(String),
     WouldDelete(EntityKind, Vec<Target>),
     WouldDeleteSelected(EntityKind, Selection),
+    Dropped(EntityKind, Ref),
+    /// Every page of this limit.
+    ListDropped(Option<EntityKind>, usize),
 }
 
 /// Something that changes one tenant in one transaction, also inside of one.
@@ -286,6 +291,8 @@ pub enum WriteOp {
     Delete(EntityKind, Target),
     DeleteAll(EntityKind, Vec<Target>),
     DeleteSelected(EntityKind, Selection),
+    Restore(EntityKind, Ref),
+    Purge(EntityKind, Ref),
 }
 
 /// What happens inside of a transaction.
@@ -405,6 +412,8 @@ names! { ReadOp:
     ReadOp::FindBySecureQri(..) => "find_by_secure_qri",
     ReadOp::WouldDelete(..) => "would_delete",
     ReadOp::WouldDeleteSelected(..) => "would_delete_selected",
+    ReadOp::Dropped(..) => "dropped",
+    ReadOp::ListDropped(..) => "list_dropped",
 }
 
 names! { WriteOp:
@@ -419,6 +428,8 @@ names! { WriteOp:
     WriteOp::Delete(..) => "delete",
     WriteOp::DeleteAll(..) => "delete_all",
     WriteOp::DeleteSelected(..) => "delete_selected",
+    WriteOp::Restore(..) => "restore",
+    WriteOp::Purge(..) => "purge",
 }
 
 names! { Step:

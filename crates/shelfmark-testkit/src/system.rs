@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace};
@@ -25,6 +26,8 @@ use crate::outcome::{Failure, Ids, Outcome};
 pub struct CatalogSetup {
     /// Whether technical names are unique under their parent.
     pub unique_technical_names: bool,
+    /// For how many milliseconds deletions can be undone; `None` is not at all.
+    pub undrop: Option<u64>,
 }
 
 /// What a system keeps its catalog in.
@@ -119,11 +122,15 @@ impl System {
             Storage::File { deferred: true, .. } => Durability::Deferred,
             _ => Durability::Immediate,
         };
-        Options::new()
+        let options = Options::new()
             .cache_bytes(4 << 20)
             .durability(durability)
             .unique_technical_names(self.setup.unique_technical_names)
-            .environment(self.environment.environment())
+            .environment(self.environment.environment());
+        match self.setup.undrop {
+            Some(millis) => options.undrop(Duration::from_millis(millis)),
+            None => options,
+        }
     }
 
     fn open_on(&mut self, backend: Arc<dyn Backend>) -> shelfmark::Result<()> {

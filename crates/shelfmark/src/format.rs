@@ -121,6 +121,7 @@ pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catal
         atomic_bulk_bytes: options.atomic_bulk_bytes,
         cursor_key,
         change_feed: false,
+        undrop: options.undrop,
         hooks: options.hooks.clone(),
     };
     let inner = Inner::new(backend, options.durability, settings);

@@ -66,6 +66,7 @@ mod sortkey;
 mod tenant_cache;
 mod time;
 mod transaction;
+mod undrop;
 mod violations;
 mod write;
 
@@ -95,5 +96,6 @@ pub use session::Session;
 pub use snapshot::{CatalogSnapshot, TenantSnapshot};
 pub use time::{Timestamp, TimestampError};
 pub use transaction::Transaction;
+pub use undrop::{Dropped, DroppedPage, DroppedPosition, DroppedQuery};
 pub use uuid::Uuid;
 pub use write::Write;

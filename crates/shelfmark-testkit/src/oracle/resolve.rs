@@ -43,6 +43,7 @@ impl Oracle {
                 });
                 (gone.collect(), n)
             }
+            Ref::Dropped(n) => (self.dropped_roots(tenant, kind), n),
             Ref::Unknown(n) => (Vec::new(), n),
         };
         let n = usize::from(n);
@@ -163,6 +164,8 @@ impl Oracle {
             ReadOp::WouldDeleteSelected(kind, selection) => {
                 ReadOp::WouldDeleteSelected(*kind, self.selection(tenant, *kind, selection))
             }
+            ReadOp::Dropped(kind, id) => ReadOp::Dropped(*kind, self.reference(tenant, *kind, *id)),
+            ReadOp::ListDropped(..) => read.clone(),
         }
     }
 
@@ -221,6 +224,8 @@ impl Oracle {
             WriteOp::DeleteSelected(kind, selection) => {
                 WriteOp::DeleteSelected(*kind, self.selection(tenant, *kind, selection))
             }
+            WriteOp::Restore(kind, id) => WriteOp::Restore(*kind, self.reference(tenant, *kind, *id)),
+            WriteOp::Purge(kind, id) => WriteOp::Purge(*kind, self.reference(tenant, *kind, *id)),
         }
     }
 }

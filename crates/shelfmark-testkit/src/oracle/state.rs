@@ -8,6 +8,7 @@ use shelfmark::{EntityKind, Timestamp};
 use uuid::Uuid;
 
 use super::fields::{self, Object};
+use super::undrop::Dropped;
 
 /// One entity.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub(super) struct Entities(pub(super) BTreeMap<Uuid, Rc<Record>>);
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) tenants: BTreeMap<&'static str, Entities>,
+    /// Of each tenant, what was dropped and is kept, by the id of its root.
+    pub(super) dropped: BTreeMap<&'static str, BTreeMap<Uuid, Dropped>>,
 }
 
 impl State {

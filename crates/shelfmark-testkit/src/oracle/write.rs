@@ -87,26 +87,36 @@ impl Oracle {
             WriteOp::PatchAll(kind, members) => each(members, |(target, steps)| {
                 self.patch_one(tenant, actor, *kind, target, steps)
             }),
-            WriteOp::Delete(kind, target) => self.delete_in(tenant, |entities| {
+            WriteOp::Delete(kind, target) => self.delete_in(tenant, actor, |entities| {
                 delete(entities, *kind, std::slice::from_ref(target))
             }),
             WriteOp::DeleteAll(kind, targets) => {
-                self.delete_in(tenant, |entities| delete(entities, *kind, targets))
+                self.delete_in(tenant, actor, |entities| delete(entities, *kind, targets))
             }
-            WriteOp::DeleteSelected(kind, selection) => {
-                self.delete_in(tenant, |entities| delete_selected(entities, *kind, selection))
-            }
+            WriteOp::DeleteSelected(kind, selection) => self.delete_in(tenant, actor, |entities| {
+                delete_selected(entities, *kind, selection)
+            }),
+            WriteOp::Restore(kind, id) => self.restore(tenant, actor, *kind, exact(id)),
+            WriteOp::Purge(kind, id) => self.purge(tenant, *kind, exact(id)),
         }
     }
 
-    fn delete_in(&mut self, tenant: Tenant, work: impl FnOnce(&mut Entities) -> Answer) -> Answer {
-        match self.state.tenants.get_mut(tenant.name()) {
+    fn delete_in(
+        &mut self,
+        tenant: Tenant,
+        actor: Actor,
+        work: impl FnOnce(&mut Entities) -> Answer,
+    ) -> Answer {
+        let before = self.state.tenant(tenant.name());
+        let answer = match self.state.tenants.get_mut(tenant.name()) {
             Some(entities) => work(entities),
             None => work(&mut Entities::default()),
-        }
+        }?;
+        self.keep_dropped(tenant, actor, &before);
+        Ok(answer)
     }
 
-    fn shown(&self, tenant: Tenant, id: Uuid) -> Value {
+    pub(super) fn shown(&self, tenant: Tenant, id: Uuid) -> Value {
         let entities = self.state.tenant(tenant.name());
         entities.shown(tenant.name(), &entities.0[&id], true)
     }
@@ -186,7 +196,7 @@ impl Oracle {
         Ok(id)
     }
 
-    fn check_unique(&self, tenant: Tenant, record: &Record) -> Result<(), Failure> {
+    pub(super) fn check_unique(&self, tenant: Tenant, record: &Record) -> Result<(), Failure> {
         let name = |record: &Record| fold(record.fields["technicalName"].as_str().unwrap_or_default());
         let wanted = name(record);
         let taken = self
@@ -347,7 +357,7 @@ fn outermost(pointers: impl Iterator<Item = String>) -> BTreeSet<String> {
     all.iter().filter(|pointer| !within(pointer)).cloned().collect()
 }
 
-fn deleted(stores: usize, assets: usize, sets: usize) -> Value {
+pub(super) fn deleted(stores: usize, assets: usize, sets: usize) -> Value {
     json!({ "stores": stores, "assets": assets, "sets": sets })
 }
 

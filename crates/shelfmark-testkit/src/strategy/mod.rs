@@ -3,6 +3,7 @@
 mod inputs;
 mod patches;
 mod queries;
+mod undrop;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -79,15 +80,19 @@ fn setup() -> impl Strategy<Value = Setup> {
         proptest::bool::weighted(0.8),
         any::<bool>(),
         retries,
+        undrop::retention(),
     )
-        .prop_map(|(unique_technical_names, deferred, shared, retry_plans)| Setup {
-            catalog: CatalogSetup {
-                unique_technical_names,
+        .prop_map(
+            |(unique_technical_names, deferred, shared, retry_plans, undrop)| Setup {
+                catalog: CatalogSetup {
+                    unique_technical_names,
+                    undrop,
+                },
+                deferred,
+                shared,
+                retry_plans,
             },
-            deferred,
-            shared,
-            retry_plans,
-        })
+        )
 }
 
 pub(crate) fn kind() -> impl Strategy<Value = EntityKind> {
@@ -161,6 +166,7 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
         3 => (deletion.clone(), vec(target(), 0..4)).prop_map(|(kind, targets)| WriteOp::DeleteAll(kind, targets)),
         2 => deletion.prop_flat_map(|kind| selection(kind, false)
             .prop_map(move |selection| WriteOp::DeleteSelected(kind, selection))),
+        6 => undrop::write_op(),
     ]
 }
 

@@ -31,9 +31,7 @@ pub(crate) enum Event<'a> {
         fields: &'a [String],
     },
     Deleted,
-    #[expect(dead_code, reason = "until deletions can be undone")]
     Restored,
-    #[expect(dead_code, reason = "until deletions can be undone")]
     Purged {
         by_retention: bool,
     },

@@ -17,6 +17,8 @@ pub struct Settings {
     pub(crate) cursor_key: [u8; 32],
     /// Whether changes are recorded.
     pub(crate) change_feed: bool,
+    /// For how many milliseconds what is deleted can be restored; `None`: not at all.
+    pub(crate) undrop: Option<i64>,
     /// Asked before every change, in this order.
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
 }
@@ -24,7 +26,7 @@ pub struct Settings {
 impl Settings {
     /// Whether anybody wants to know which entities a deletion takes.
     pub(crate) fn heeds_deletions(&self) -> bool {
-        self.change_feed || !self.hooks.is_empty()
+        self.change_feed || self.undrop.is_some() || !self.hooks.is_empty()
     }
 }
 
