@@ -12,3 +12,4 @@ mod opening;
 mod reads;
 mod support;
 mod tenancy;
+mod undrop;

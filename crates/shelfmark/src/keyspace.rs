@@ -81,8 +81,8 @@ keyspaces! {
     RequestByExpiry => "request_by_expiry",
     /// T time of the deletion (48 bits of milliseconds) E → empty: what was dropped and may be restored, oldest first
     Dropped => "dropped",
-    /// T E of the root, E of the root or of what went with it, part (u8) → what was dropped and how (part 0, of the root), head (part 1), schemas
-    /// (part 2)
+    /// T E of the root, E of the root or of what went with it, part (u8) → when, by whom and with how much it was dropped (part 0, of the root), head (part 1),
+    /// schemas (part 2)
     DroppedRow => "dropped_row",
 }
 

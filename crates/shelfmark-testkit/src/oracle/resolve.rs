@@ -20,7 +20,7 @@ pub(super) fn above(kind: EntityKind) -> EntityKind {
 }
 
 impl Oracle {
-    fn reference(&self, tenant: Tenant, kind: EntityKind, reference: Ref) -> Ref {
+    pub(super) fn reference(&self, tenant: Tenant, kind: EntityKind, reference: Ref) -> Ref {
         let live = |tenant: Tenant, wanted: &dyn Fn(&Record) -> bool| -> Vec<Uuid> {
             let entities = self.state.tenants.get(tenant.name());
             entities
@@ -164,7 +164,10 @@ impl Oracle {
             ReadOp::WouldDeleteSelected(kind, selection) => {
                 ReadOp::WouldDeleteSelected(*kind, self.selection(tenant, *kind, selection))
             }
-            ReadOp::Dropped(kind, id) => ReadOp::Dropped(*kind, self.reference(tenant, *kind, *id)),
+            ReadOp::Dropped(kind, id) => {
+                let (kind, id) = self.dropped_reference(tenant, *kind, *id);
+                ReadOp::Dropped(kind, id)
+            }
             ReadOp::ListDropped(..) => read.clone(),
         }
     }
@@ -224,8 +227,14 @@ impl Oracle {
             WriteOp::DeleteSelected(kind, selection) => {
                 WriteOp::DeleteSelected(*kind, self.selection(tenant, *kind, selection))
             }
-            WriteOp::Restore(kind, id) => WriteOp::Restore(*kind, self.reference(tenant, *kind, *id)),
-            WriteOp::Purge(kind, id) => WriteOp::Purge(*kind, self.reference(tenant, *kind, *id)),
+            WriteOp::Restore(kind, id) => {
+                let (kind, id) = self.dropped_reference(tenant, *kind, *id);
+                WriteOp::Restore(kind, id)
+            }
+            WriteOp::Purge(kind, id) => {
+                let (kind, id) = self.dropped_reference(tenant, *kind, *id);
+                WriteOp::Purge(kind, id)
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Deletions that can be undone.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use super::resolve::above;
 use super::state::{Entities, Record, State, time};
 use super::write::deleted;
 use super::{Answer, Oracle, read};
-use crate::operation::{Actor, ReadOp, Tenant};
+use crate::operation::{Actor, ReadOp, Ref, Tenant};
 use crate::outcome::Failure;
 
 /// What went with one root.
@@ -95,7 +96,7 @@ impl Oracle {
         }
     }
 
-    /// Every root that is kept, expired or not.
+    /// Every root of this kind that is kept, expired or not.
     pub(super) fn dropped_roots(&self, tenant: Tenant, kind: EntityKind) -> Vec<Uuid> {
         let all = self.state.dropped.get(tenant.name());
         all.into_iter()
@@ -103,6 +104,24 @@ impl Oracle {
             .filter(|(_, dropped)| dropped.root.kind == kind)
             .map(|(id, _)| *id)
             .collect()
+    }
+
+    /// A dropped root is of its own kind, whichever was asked for: few kinds have one.
+    pub(super) fn dropped_reference(
+        &self,
+        tenant: Tenant,
+        kind: EntityKind,
+        reference: Ref,
+    ) -> (EntityKind, Ref) {
+        let all = self.state.dropped.get(tenant.name());
+        match (reference, all.map_or(0, BTreeMap::len)) {
+            (Ref::Dropped(n), kept) if kept > 0 => {
+                let root = all.into_iter().flatten().nth(kept - 1 - usize::from(n) % kept);
+                let root = root.map(|(id, dropped)| (dropped.root.kind, Ref::Exact(*id)));
+                root.unwrap_or((kind, reference))
+            }
+            _ => (kind, self.reference(tenant, kind, reference)),
+        }
     }
 
     fn restorable<'s>(

@@ -151,8 +151,8 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
     let deletion =
         prop_oneof![1 => Just(EntityKind::Store), 2 => Just(EntityKind::Asset), 4 => Just(EntityKind::Set)];
     prop_oneof![
-        30 => kind().prop_flat_map(draft).prop_map(WriteOp::Create),
-        8 => drafts.prop_map(WriteOp::CreateAll),
+        38 => kind().prop_flat_map(draft).prop_map(WriteOp::Create),
+        10 => drafts.prop_map(WriteOp::CreateAll),
         6 => (target(), kind().prop_flat_map(draft)).prop_map(|(target, draft)| WriteOp::Replace(target, draft)),
         3 => replacements.prop_map(WriteOp::ReplaceAll),
         7 => (kind(), target(), inputs::edit()).prop_map(|(kind, target, edit)| WriteOp::Update(kind, target, edit)),

@@ -1,5 +1,7 @@
 //! One walk over everything: what is wrong, and how it could be mended.
 
+mod undrop;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -73,6 +75,7 @@ pub(super) fn walk(snapshot: &dyn Snapshot, found: &mut dyn FnMut(Finding, Optio
         }
     }
     walk.counters()?;
+    walk.dropped()?;
     Ok(walk.rows)
 }
 

@@ -465,6 +465,8 @@ fn restore_sets(stage: &mut Stage<'_>, tenant: TenantNumber, root: &Subject, exp
     let mut range = bounds::dropped_rows(tenant, root.id.uuid());
     let mut came = Vec::new();
     let mut count = 0;
+    // The data set whose schemas must come next.
+    let mut owed = None;
     loop {
         let (rows, next) = stage.read(|view| rows_in(view.snapshot, &range))?;
         for (key, value) in rows {
@@ -479,7 +481,7 @@ fn restore_sets(stage: &mut Stage<'_>, tenant: TenantNumber, root: &Subject, exp
             match part {
                 // The root is back already.
                 _ if id == root.id.uuid() => {}
-                HEAD => {
+                HEAD if owed.is_none() => {
                     let state = state_of::<DataSet>(&key, &value)?;
                     stage.put_head::<DataSet>(tenant, id, body, None);
                     stage.index(tenant, None, &DataSet::indexed(id, &state));
@@ -488,11 +490,22 @@ fn restore_sets(stage: &mut Stage<'_>, tenant: TenantNumber, root: &Subject, exp
                         version: state.meta.version,
                     });
                     count += 1;
+                    owed = state.schema_row.then_some(id);
                     if came.len() == feed::DESCENDANTS {
                         feed::record_descendants(stage, Event::Restored, root, std::mem::take(&mut came))?;
                     }
                 }
-                _ => stage.put_schemas(tenant, id, body),
+                SCHEMAS if owed == Some(id) => {
+                    stage.put_schemas(tenant, id, body);
+                    owed = None;
+                }
+                _ => {
+                    return Err(Error::corrupt(
+                        Keyspace::DroppedRow,
+                        &key,
+                        "a row out of its place",
+                    ));
+                }
             }
         }
         match next {
@@ -502,6 +515,10 @@ fn restore_sets(stage: &mut Stage<'_>, tenant: TenantNumber, root: &Subject, exp
     }
     if !came.is_empty() {
         feed::record_descendants(stage, Event::Restored, root, came)?;
+    }
+    if let Some(id) = owed {
+        let key = keys::dropped_row(tenant, root.id.uuid(), id, SCHEMAS);
+        return Err(missing(&key, "schemas"));
     }
     if count == expected {
         return Ok(());
@@ -640,3 +657,6 @@ fn sweep_root(stage: &mut Stage<'_>, tenant: TenantNumber, kept: Kept, limit: us
     )?;
     Ok(swept)
 }
+
+#[cfg(test)]
+mod tests;
