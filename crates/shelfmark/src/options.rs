@@ -149,7 +149,8 @@ impl Options {
     /// Keeps what is deleted for this long, in whole milliseconds, rounded up: until then [`Write::restore`](crate::Write::restore) brings it back. Off by
     /// default, and then nothing is kept. Belongs to this opening of the catalog, not to the file: the retention of the opening that asks decides what has expired.
     ///
-    /// Each deletion then reads and writes once more the rows that it takes, and sweeps a bounded number of rows whose retention is over.
+    /// Each deletion then reads and writes once more the rows that it takes, and sweeps a bounded number of rows whose retention is over. With a retention of zero it sweeps what it
+    /// has just kept: a way to clear away what earlier openings kept.
     #[must_use]
     pub fn undrop(mut self, retention: Duration) -> Self {
         let millis = retention.as_nanos().div_ceil(1_000_000);

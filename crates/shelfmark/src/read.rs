@@ -166,6 +166,22 @@ pub trait Read {
 
     /// What was dropped under this id and can be restored, or `None`. What went with another entity that was deleted is not there by itself. One row.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use shelfmark::{Expectation, NewDataStore, Options, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let catalog = Options::new().undrop(Duration::from_secs(60)).in_memory()?;
+    /// # let session = catalog.session("acme", "ann")?;
+    /// # let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// assert_eq!(session.dropped(store.id)?, None); // it is there
+    /// session.delete(store.id, Expectation::Any)?;
+    /// let dropped = session.dropped(store.id)?.expect("it was dropped");
+    /// assert_eq!(dropped.dropped_by, "ann");
+    /// assert_eq!(dropped.expires_at.millis() - dropped.dropped_at.millis(), 60_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `Unsupported` where the catalog was opened without [`Options::undrop`](crate::Options::undrop).

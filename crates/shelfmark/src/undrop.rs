@@ -94,6 +94,23 @@ pub struct DroppedPage {
 /// A place in the list of what was dropped. It stays good whatever is dropped, restored or purged meanwhile.
 ///
 /// Displays and parses as text, for a caller who goes on later.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use shelfmark::{AllStores, DataStore, DroppedPosition, DroppedQuery, NewDataStore, Options, Read, Write};
+/// # fn main() -> shelfmark::Result<()> {
+/// # let catalog = Options::new().undrop(Duration::from_secs(60)).in_memory()?;
+/// # let session = catalog.session("acme", "ann")?;
+/// session.create_all(["a", "b", "c"].map(|name| NewDataStore::new(name, "postgres")))?;
+/// session.delete_selected::<DataStore>(AllStores)?;
+/// let query = DroppedQuery::new().limit(2);
+/// let page = session.list_dropped(&query)?;
+/// let text = page.next.expect("there is one more").to_string();
+/// let position: DroppedPosition = text.parse()?;
+/// assert_eq!(session.list_dropped(&query.after(position))?.items.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DroppedPosition {
     pub(crate) time: Timestamp,

@@ -304,6 +304,20 @@ pub trait Write: Read {
 
     /// Removes for good what was deleted under this id, before its retention is over, and tells what went. O(what goes).
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use shelfmark::{ErrorKind, Expectation, NewDataStore, Options, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let catalog = Options::new().undrop(Duration::from_secs(60)).in_memory()?;
+    /// # let session = catalog.session("acme", "ann")?;
+    /// # let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// session.delete(store.id, Expectation::Any)?;
+    /// assert_eq!(session.purge(store.id)?.stores, 1);
+    /// assert_eq!(session.restore(store.id).unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `NotFound` where nothing was dropped under this id, or where it has expired; `Unsupported` where the catalog was opened without

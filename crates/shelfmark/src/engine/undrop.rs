@@ -286,7 +286,7 @@ pub(crate) fn dropped(settings: &Settings, view: &TenantView<'_>, id: EntityId) 
 pub(crate) fn list(settings: &Settings, view: &TenantView<'_>, query: &DroppedQuery) -> Result<DroppedPage> {
     let DroppedQuery { kind, limit, after } = *query;
     let retention = retention(settings)?;
-    let Some(tenant) = view.number else {
+    let Some(tenant) = view.number.filter(|_| limit > 0) else {
         return Ok(DroppedPage::default());
     };
     let until = expired_until(settings, retention);
@@ -294,7 +294,7 @@ pub(crate) fn list(settings: &Settings, view: &TenantView<'_>, query: &DroppedQu
     let mut items: Vec<Dropped> = Vec::new();
     // One more than wanted, which tells whether there is another page.
     let wanted = limit.saturating_add(1);
-    while limit > 0 {
+    loop {
         let range = bounds::dropped_after(tenant, until, after);
         let entries = entries(view.snapshot, &range, Direction::Reverse, wanted.min(CHUNK_ROWS))?;
         let Some(&last) = entries.last() else { break };
@@ -336,7 +336,7 @@ fn entries(
                     Keyspace::Dropped,
                     key,
                     "not a key of something dropped",
-                ))
+                ));
             }
         }
         if bad.is_none() && entries.len() < limit {
