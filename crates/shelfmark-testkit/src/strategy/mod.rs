@@ -152,7 +152,7 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
         prop_oneof![1 => Just(EntityKind::Store), 2 => Just(EntityKind::Asset), 4 => Just(EntityKind::Set)];
     prop_oneof![
         38 => kind().prop_flat_map(draft).prop_map(WriteOp::Create),
-        10 => drafts.prop_map(WriteOp::CreateAll),
+        13 => drafts.prop_map(WriteOp::CreateAll),
         6 => (target(), kind().prop_flat_map(draft)).prop_map(|(target, draft)| WriteOp::Replace(target, draft)),
         3 => replacements.prop_map(WriteOp::ReplaceAll),
         7 => (kind(), target(), inputs::edit()).prop_map(|(kind, target, edit)| WriteOp::Update(kind, target, edit)),
@@ -190,7 +190,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         45 => (tenant(), actor(), write_op())
             .prop_map(|(tenant, actor, write)| Operation::Write(tenant, actor, write)),
-        5 => (tenant(), actor(), batch, 1..4_usize)
+        7 => (tenant(), actor(), batch, 1..4_usize)
             .prop_map(|(tenant, actor, drafts, chunk)| Operation::CreateBatched(tenant, actor, drafts, chunk)),
         8 => (tenant(), actor(), vec(step(), 0..7), end)
             .prop_map(|(tenant, actor, steps, end)| Operation::Transact(tenant, actor, steps, end)),

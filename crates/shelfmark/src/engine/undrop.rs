@@ -3,24 +3,24 @@
 //! A deletion keeps one entry in `dropped`, by time, and in `dropped_row` a record of the root, then the stored bodies of root and descendants. The record is what says
 //! that the root can be restored; where a purge takes more than one step, it is marked first and goes last.
 
-use std::borrow::Cow;
+mod record;
+
 use std::ops::ControlFlow;
 
 use uuid::Uuid;
-use wincode::{SchemaRead, SchemaWrite};
 
+pub(crate) use self::record::Kept;
 use super::create::{check_size, check_unique, encode_head, encoding_failed};
 use super::delete::Deleted;
 use super::feed::{self, DescendantRecord, Event, Subject};
 use super::view::InheritedCache;
 use super::{Settings, Stage, TenantView, hooked};
 use crate::backend::{Direction, KeyRange, Keyspace, Snapshot, successor};
-use crate::codec;
-use crate::entity::{Entity, Lineage, State, Stored as _};
+use crate::entity::{Entity, State, Stored as _};
 use crate::envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Restoration;
-use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
+use crate::ids::{EntityId, EntityKind};
 use crate::index::Indexed;
 use crate::keyspace::{Parent, TenantNumber, bounds, entities, keys};
 use crate::time::Timestamp;
@@ -41,135 +41,6 @@ const ROWS_OF_ENTITY: usize = 4;
 /// How many rows, and bytes of them, are read at a time.
 const CHUNK_ROWS: usize = 4_096;
 const CHUNK_BYTES: usize = 4 << 20;
-
-/// What is kept of a deletion itself. A field here is a field of the file format.
-#[derive(Debug, SchemaWrite, SchemaRead)]
-struct RootRecord<'a> {
-    /// As [`EntityKind::code`] gives it.
-    kind: u8,
-    time: i64,
-    actor: Cow<'a, str>,
-    version: u64,
-    store: Option<[u8; 16]>,
-    asset: Option<[u8; 16]>,
-    name: Option<Cow<'a, str>>,
-    technical_name: Cow<'a, str>,
-    descendants: u64,
-    /// Whether a purge has begun: it cannot be restored any more.
-    purging: bool,
-}
-
-/// A decoded [`RootRecord`].
-#[derive(Debug, Clone)]
-pub(crate) struct Kept {
-    pub(crate) id: EntityId,
-    pub(crate) time: Timestamp,
-    actor: String,
-    version: u64,
-    lineage: Lineage,
-    name: Option<String>,
-    technical_name: String,
-    pub(crate) descendants: u64,
-    pub(crate) purging: bool,
-}
-
-impl Kept {
-    fn encode(&self) -> Result<Vec<u8>> {
-        let Self {
-            id,
-            time,
-            actor,
-            version,
-            lineage: Lineage { store, asset },
-            name,
-            technical_name,
-            descendants,
-            purging,
-        } = self;
-        let record = RootRecord {
-            kind: id.kind().code(),
-            time: time.millis(),
-            actor: actor.into(),
-            version: *version,
-            store: store.map(|store| store.uuid().into_bytes()),
-            asset: asset.map(|asset| asset.uuid().into_bytes()),
-            name: name.as_deref().map(Cow::Borrowed),
-            technical_name: technical_name.into(),
-            descendants: *descendants,
-            purging: *purging,
-        };
-        codec::encode(&record).map_err(encoding_failed)
-    }
-
-    /// From a stored row.
-    pub(crate) fn decode(root: Uuid, key: &[u8], value: &[u8]) -> Result<Self> {
-        let corrupt = |what: String| Error::corrupt(Keyspace::DroppedRow, key, what);
-        let RootRecord {
-            kind,
-            time,
-            actor,
-            version,
-            store,
-            asset,
-            name,
-            technical_name,
-            descendants,
-            purging,
-        } = codec::decode(envelope::open(Keyspace::DroppedRow, key, value)?).map_err(corrupt)?;
-        let kind = EntityKind::ALL
-            .into_iter()
-            .find(|known| known.code() == kind)
-            .ok_or_else(|| corrupt(format!("unknown kind {kind} of entity")))?;
-        Ok(Self {
-            id: EntityId::new(kind, root),
-            time: Timestamp::from_millis_lossy(time),
-            actor: actor.into_owned(),
-            version,
-            lineage: Lineage {
-                store: store.map(|id| StoreId::from_uuid(Uuid::from_bytes(id))),
-                asset: asset.map(|id| AssetId::from_uuid(Uuid::from_bytes(id))),
-            },
-            name: name.map(Cow::into_owned),
-            technical_name: technical_name.into_owned(),
-            descendants,
-            purging,
-        })
-    }
-
-    fn subject(&self) -> Subject {
-        Subject {
-            id: self.id,
-            lineage: self.lineage,
-            version: self.version,
-        }
-    }
-
-    fn shown(self, retention: i64) -> Dropped {
-        let Self {
-            id,
-            time,
-            actor,
-            version,
-            lineage: Lineage { store, asset },
-            name,
-            technical_name,
-            descendants,
-            purging: _,
-        } = self;
-        Dropped {
-            id,
-            name,
-            technical_name,
-            store,
-            asset,
-            version,
-            dropped_at: time,
-            dropped_by: actor,
-            descendants,
-            expires_at: Timestamp::from_millis_lossy(time.millis().saturating_add(retention)),
-        }
-    }
-}
 
 /// For how long what is dropped can be restored.
 fn retention(settings: &Settings) -> Result<i64> {

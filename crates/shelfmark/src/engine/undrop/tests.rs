@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::backend::{CommitOptions, WriteBatch};
+use crate::codec;
 use crate::engine::feed::ChangeRecord;
 use crate::{
-    Catalog, Expectation, NewDataAsset, NewDataSet, NewDataStore, Options, Read as _, Session, Write as _,
+    AssetId, Catalog, Expectation, NewDataAsset, NewDataSet, NewDataStore, Options, Read as _, Session,
+    Write as _,
 };
 
 const RESTORED: u8 = 3;
