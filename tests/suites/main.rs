@@ -19,3 +19,4 @@ mod opening;
 mod reads;
 mod support;
 mod tenancy;
+mod undrop;

@@ -25,6 +25,7 @@ pub mod replay;
 pub mod run;
 pub mod strategy;
 mod system;
+mod undrop;
 
 pub use counting::{CountingBackend, Counts, SpaceCounts};
 pub use environment::TestEnvironment;

@@ -4,6 +4,7 @@ mod batches;
 mod inputs;
 mod patches;
 mod queries;
+mod undrop;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -84,9 +85,19 @@ fn setup() -> impl Strategy<Value = Setup> {
         retries,
         proptest::bool::weighted(0.2),
         batches::expiry(),
+        undrop::retention(),
     )
         .prop_map(
-            |(unique_technical_names, changes, deferred, shared, retry_plans, hooks, idempotency_expiry)| {
+            |(
+                unique_technical_names,
+                changes,
+                deferred,
+                shared,
+                retry_plans,
+                hooks,
+                idempotency_expiry,
+                undrop,
+            )| {
                 Setup {
                     catalog: CatalogSetup {
                         unique_technical_names,
@@ -94,6 +105,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                         change_feed: changes.is_some(),
                         retained_changes: changes.flatten(),
                         idempotency_expiry,
+                        undrop,
                     },
                     deferred,
                     shared,
@@ -168,8 +180,8 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
     let deletion =
         prop_oneof![1 => Just(EntityKind::Store), 2 => Just(EntityKind::Asset), 4 => Just(EntityKind::Set)];
     prop_oneof![
-        30 => kind().prop_flat_map(draft).prop_map(WriteOp::Create),
-        8 => drafts.prop_map(WriteOp::CreateAll),
+        38 => kind().prop_flat_map(draft).prop_map(WriteOp::Create),
+        13 => drafts.prop_map(WriteOp::CreateAll),
         6 => (target(), kind().prop_flat_map(draft)).prop_map(|(target, draft)| WriteOp::Replace(target, draft)),
         3 => replacements.prop_map(WriteOp::ReplaceAll),
         7 => (kind(), target(), inputs::edit()).prop_map(|(kind, target, edit)| WriteOp::Update(kind, target, edit)),
@@ -186,6 +198,7 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
         6 => batches::steps().prop_map(WriteOp::Batch),
         4 => (batches::key(), kind().prop_flat_map(draft)).prop_map(|(key, draft)| WriteOp::CreateOnce(key, draft)),
         3 => (batches::key(), batches::steps()).prop_map(|(key, steps)| WriteOp::BatchOnce(key, steps)),
+        6 => undrop::write_op(),
     ]
 }
 
@@ -209,7 +222,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         45 => (tenant(), actor(), write_op())
             .prop_map(|(tenant, actor, write)| Operation::Write(tenant, actor, write)),
-        5 => (tenant(), actor(), batch, 1..4_usize)
+        7 => (tenant(), actor(), batch, 1..4_usize)
             .prop_map(|(tenant, actor, drafts, chunk)| Operation::CreateBatched(tenant, actor, drafts, chunk)),
         8 => (tenant(), actor(), vec(step(), 0..7), end)
             .prop_map(|(tenant, actor, steps, end)| Operation::Transact(tenant, actor, steps, end)),
