@@ -1,4 +1,5 @@
-//! Deletions that can be undone: what comes back, what does not, what is kept how long, and that nothing of it happens unless asked for.
+//! Deletions that can be undone: what comes back, what does not, what is kept how long, and that nothing of it happens unless asked for. One file, since every
+//! test starts from the same catalog with a clock of its own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
