@@ -31,7 +31,7 @@ pub(crate) const MAX_KEY: usize = 255;
 /// The most bytes of a recorded answer.
 const MAX_ANSWER: usize = MAX_ENTITY_BYTES;
 /// How many expired rows a recording removes.
-const SWEPT: usize = 4;
+const SWEPT: usize = 8;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
