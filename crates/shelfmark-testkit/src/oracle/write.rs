@@ -421,10 +421,8 @@ pub(super) fn delete(entities: &mut Entities, hooks: bool, kind: EntityKind, tar
         });
     }
     if hooks {
-        let doomed = doomed.iter().filter_map(|id| entities.get(kind, *id));
-        doomed
-            .map(|record| may_delete(entities, record))
-            .collect::<Result<(), Failure>>()?;
+        let mut doomed = doomed.iter().filter_map(|id| entities.get(kind, *id));
+        doomed.try_for_each(|record| may_delete(entities, record))?;
     }
     let before = entities.0.len();
     entities.0.retain(|id, record| {

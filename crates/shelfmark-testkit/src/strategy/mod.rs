@@ -22,21 +22,22 @@ use crate::system::CatalogSetup;
 /// A setup and a sequence of at most `most` operations.
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
     // So that most sequences have something to work on; shrinking takes it away again.
-    let start =
-        (tenant(), 1..4_usize, 2..7_usize, 6..24_usize).prop_flat_map(|(tenant, stores, assets, sets)| {
-            (
-                vec(draft(EntityKind::Store), stores),
-                vec(draft(EntityKind::Asset), assets),
-                vec(draft(EntityKind::Set), sets),
-            )
-                .prop_map(move |(stores, assets, sets)| {
-                    [stores, assets, sets]
-                        .into_iter()
-                        .flatten()
-                        .map(|draft| Operation::Write(tenant, Actor::Ann, WriteOp::Create(draft)))
-                        .collect::<Vec<_>>()
-                })
-        });
+    // Some have many, so that there is more than one page and chunk of everything.
+    let sets = prop_oneof![9 => 3..12_usize, 1 => 50..70_usize];
+    let start = (tenant(), 1..4_usize, 2..7_usize, sets).prop_flat_map(|(tenant, stores, assets, sets)| {
+        (
+            vec(draft(EntityKind::Store), stores),
+            vec(draft(EntityKind::Asset), assets),
+            vec(draft(EntityKind::Set), sets),
+        )
+            .prop_map(move |(stores, assets, sets)| {
+                [stores, assets, sets]
+                    .into_iter()
+                    .flatten()
+                    .map(|draft| Operation::Write(tenant, Actor::Ann, WriteOp::Create(draft)))
+                    .collect::<Vec<_>>()
+            })
+    });
     let start = prop_oneof![1 => Just(Vec::new()), 9 => start];
     let more = vec(operation(), 1..most.saturating_sub(20).max(2));
     (setup(), start, more).prop_map(|(setup, mut operations, more)| {
