@@ -6,6 +6,7 @@ mod compatibility;
 mod concurrency;
 mod conformance;
 mod documents;
+mod feed;
 mod group;
 mod hooks;
 mod kill;

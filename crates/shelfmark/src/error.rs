@@ -64,7 +64,7 @@ error_kinds! {
     /// The idempotency key was used for another request, by the same actor, and has not expired. Use a new key for a new request.
     KeyReused => "IDEMPOTENCY_KEY_REUSED",
     /// The change feed no longer holds what followed this position: retention has removed it. Read the whole catalog again, then follow from the newest
-    /// position.
+    /// position; [`Error::oldest_change`] is for those who can do without what is gone.
     ChangesTrimmed => "CHANGES_TRIMMED",
     /// The position belongs to another feed: the catalog was restored from a backup, or the tenant dropped and made anew. Read the whole catalog
     /// again, then follow from the newest position.

@@ -31,6 +31,7 @@
 //! - [`Catalog`] is the open file, [`Options`] how to open it, [`Session`] one tenant and actor.
 //! - [`Read`] and [`Write`] are the operations, on a session, in a [`Transaction`], on a [`TenantSnapshot`]; the type of an id or an input tells the kind of
 //!   entity.
+//! - [`Session::changes`] tells what happened, where [`Options::change_feed`] is on.
 //! - [`Query`] says what to list; [`Error::kind`] what to do when something is refused.
 //! - [`backend`] is the seam to the engine below, for those who bring another.
 

@@ -22,8 +22,8 @@ use crate::system::CatalogSetup;
 /// A setup and a sequence of at most `most` operations.
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
     // So that most sequences have something to work on; shrinking takes it away again.
-    // Some have many, so that there is more than one page and chunk of everything.
-    let sets = prop_oneof![9 => 3..12_usize, 1 => 50..70_usize];
+    // A few have much.
+    let sets = prop_oneof![19 => 3..12_usize, 1 => 40..60_usize];
     let start = (tenant(), 1..4_usize, 2..7_usize, sets).prop_flat_map(|(tenant, stores, assets, sets)| {
         (
             vec(draft(EntityKind::Store), stores),
@@ -199,7 +199,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     let end = prop_oneof![4 => Just(End::Commit), 2 => Just(End::FirstError), 1 => Just(End::Refuse)];
     let batch = kind().prop_flat_map(|kind| vec(draft(kind), 0..9));
     prop_oneof![
-        50 => (tenant(), actor(), write_op())
+        45 => (tenant(), actor(), write_op())
             .prop_map(|(tenant, actor, write)| Operation::Write(tenant, actor, write)),
         5 => (tenant(), actor(), batch, 1..4_usize)
             .prop_map(|(tenant, actor, drafts, chunk)| Operation::CreateBatched(tenant, actor, drafts, chunk)),
