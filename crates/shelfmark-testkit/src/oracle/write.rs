@@ -103,6 +103,9 @@ impl Oracle {
                     delete_selected(entities, hooks, *kind, selection)
                 })
             }
+            WriteOp::Batch(_) | WriteOp::CreateOnce(..) | WriteOp::BatchOnce(..) => {
+                unreachable!("run where they are resolved")
+            }
         }
     }
 
