@@ -13,8 +13,9 @@ use shelfmark::backend::{
 };
 use shelfmark::{
     AllStores, AssetId, AssetSelection, Batch, Batched, Catalog, Cursor, DataAsset, DataSet, DataStore,
-    DroppedQuery, EntityId, ErrorKind, Expectation, Filter, IdempotencyKey, NewDataAsset, NewDataStore,
-    Options, Patch, Position, Projection, Query, Read, Result, Session, SetId, SetSelection, StoreId, Write,
+    DroppedQuery, EntityId, ErrorKind, Expectation, Filter, Hook, HookView, IdempotencyKey, NewDataAsset,
+    NewDataStore, Options, Patch, Position, Projection, Proposal, Query, Read, Result, Session, SetId,
+    SetSelection, StoreId, Veto, Write,
 };
 use shelfmark_testkit::CountingBackend;
 
@@ -485,6 +486,40 @@ fn every_public_call_is_tried() {
     ] {
         let expected: BTreeSet<String> = calls.into_iter().map(String::from).collect();
         assert_eq!(functions(source, "    pub fn "), expected);
+    }
+}
+
+/// What a hook reads of another tenant, beside what it reads of nobody.
+struct Prying(Mutex<Vec<(Vec<Answer>, Vec<Answer>)>>, Family, [Cursor; 3]);
+
+impl Hook for Prying {
+    fn name(&self) -> &str {
+        "prying"
+    }
+
+    fn store(&self, view: &HookView<'_>, _: &mut Proposal<'_, DataStore>) -> std::result::Result<(), Veto> {
+        let of_other = reads(view, self.1, &self.2, SECRET);
+        let of_nobody = reads(view, nowhere(), &self.2, "Zeppelin");
+        self.0.lock().expect("the answers").push((of_other, of_nobody));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_hook_sees_nothing_of_another_tenant() {
+    for bed in Bed::all() {
+        let other = Other::new(&bed.catalog());
+        let hook = Arc::new(Prying(Mutex::default(), other.family, other.cursors));
+        let options = Options::new().hook(hook.clone());
+        let catalog = options.on_backend(bed.backend.clone()).expect("a catalog");
+        let session = session(&catalog, "mine");
+        session.create(new_store("mine")).expect("a store");
+        session.create(new_store("another")).expect("a store");
+        let answers = hook.0.lock().expect("the answers");
+        assert!(answers.len() >= 2, "{}", bed.name);
+        for (of_other, of_nobody) in answers.iter() {
+            assert_same(of_other, of_nobody);
+        }
     }
 }
 
