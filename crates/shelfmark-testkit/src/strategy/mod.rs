@@ -23,21 +23,21 @@ use crate::system::CatalogSetup;
 /// A setup and a sequence of at most `most` operations.
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
     // So that most sequences have something to work on; shrinking takes it away again.
-    let start =
-        (tenant(), 1..4_usize, 2..7_usize, 3..12_usize).prop_flat_map(|(tenant, stores, assets, sets)| {
-            (
-                vec(draft(EntityKind::Store), stores),
-                vec(draft(EntityKind::Asset), assets),
-                vec(draft(EntityKind::Set), sets),
-            )
-                .prop_map(move |(stores, assets, sets)| {
-                    [stores, assets, sets]
-                        .into_iter()
-                        .flatten()
-                        .map(|draft| Operation::Write(tenant, Actor::Ann, WriteOp::Create(draft)))
-                        .collect::<Vec<_>>()
-                })
-        });
+    let sets = prop_oneof![11 => 3..12_usize, 1 => 60..80_usize];
+    let start = (tenant(), 1..4_usize, 2..7_usize, sets).prop_flat_map(|(tenant, stores, assets, sets)| {
+        (
+            vec(draft(EntityKind::Store), stores),
+            vec(draft(EntityKind::Asset), assets),
+            vec(draft(EntityKind::Set), sets),
+        )
+            .prop_map(move |(stores, assets, sets)| {
+                [stores, assets, sets]
+                    .into_iter()
+                    .flatten()
+                    .map(|draft| Operation::Write(tenant, Actor::Ann, WriteOp::Create(draft)))
+                    .collect::<Vec<_>>()
+            })
+    });
     let start = prop_oneof![1 => Just(Vec::new()), 9 => start];
     let more = vec(operation(), 1..most.saturating_sub(20).max(2));
     (setup(), start, more).prop_map(|(setup, mut operations, more)| {
