@@ -25,7 +25,7 @@ use crate::system::CatalogSetup;
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
     // So that most sequences have something to work on; shrinking takes it away again.
     // A few have much.
-    let sets = prop_oneof![19 => 3..12_usize, 1 => 40..60_usize];
+    let sets = prop_oneof![11 => 3..12_usize, 1 => 60..80_usize];
     let start = (tenant(), 1..4_usize, 2..7_usize, sets).prop_flat_map(|(tenant, stores, assets, sets)| {
         (
             vec(draft(EntityKind::Store), stores),
