@@ -1,0 +1,509 @@
+//! Single durable creates from 1, 8 and 64 threads.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use shelfmark::{
+    AssetId, Catalog, DataSet, Environment, Options, Read as _, Session, SetSelection, Write as _,
+};
+
+use crate::measure::{Storm, median, ratio, storm};
+use crate::peers::bare::{Bare, counters_of};
+use crate::peers::sqlite::{self, Sqlite};
+use crate::report::{Line, Target, markdown};
+use crate::rows::{Row, Template};
+use crate::{CACHE_BYTES, Result, crash, data, machine, scratch};
+
+const STORES: u64 = 10;
+const ASSETS: u64 = 100;
+/// Threads, and creates of each thread in a round.
+const SIZES: [(usize, usize); 3] = [(1, 300), (8, 80), (64, 40)];
+
+/// How to measure.
+pub struct Settings {
+    /// How often each system has its turn.
+    pub rounds: usize,
+    /// Sets that are there before.
+    pub base: u64,
+    /// The size of the file that is opened after a crash.
+    pub file_mb: u64,
+}
+
+/// Something that creates sets.
+trait System {
+    fn name(&self) -> &'static str;
+    /// `each` creates in each of `threads` threads.
+    fn create(&self, threads: usize, each: usize, first: u64) -> Result<Storm>;
+    /// How many sets there are.
+    fn sets(&self) -> Result<u64>;
+}
+
+/// Measures and prints.
+pub fn run(settings: &Settings) -> Result<()> {
+    for line in machine::describe() {
+        println!("- {line}");
+    }
+    println!(
+        "- {} rounds by turns, {} sets to begin with\n",
+        settings.rounds, settings.base
+    );
+    let mut lines = creates(settings)?;
+    if settings.file_mb > 0 {
+        lines.extend(recovery(settings)?);
+    }
+    println!("{}", markdown(&lines));
+    println!("load after the run: {}", machine::load());
+    Ok(())
+}
+
+/// The catalog's creates alone.
+pub fn storm_alone(threads: usize, each: usize, base: u64) -> Result<()> {
+    let (_directory, path) = scratch()?;
+    let shelf = Shelf::new(&path("catalog"), base, false, false)?;
+    let before = shelf.catalog.stats()?.backend.commits;
+    let storm = shelf.create(threads, each, base)?;
+    let commits = shelf.catalog.stats()?.backend.commits - before;
+    println!(
+        "{threads} threads, {} creates, {commits} commits: {:.0}/s, median {:.2} ms, 99th percentile {:.2} ms",
+        storm.latencies.len(),
+        storm.rate(),
+        storm.quantile(0.5).as_secs_f64() * 1e3,
+        storm.quantile(0.99).as_secs_f64() * 1e3,
+    );
+    Ok(())
+}
+
+/// Rates and 99th percentiles of one system, by round.
+#[derive(Default)]
+struct Rounds {
+    rates: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+fn creates(settings: &Settings) -> Result<Vec<Line>> {
+    let (_directory, path) = scratch()?;
+    let base = settings.base;
+    let shelf = Shelf::new(&path("grouped"), base, false, false)?;
+    let alone = Shelf::new(&path("alone"), base, false, true)?;
+    let quick = Shelf::new(&path("quick"), base, true, false)?;
+    let shared = SharedSqlite::new(&path("sqlite"), base)?;
+    let several = SeveralSqlites::new(&path("sqlites"), base)?;
+    let bare = BareCreates::new(&path("bare"), base, settings.rounds * SIZES[0].1)?;
+
+    let mut measured: BTreeMap<(&'static str, usize), Rounds> = BTreeMap::new();
+    let mut next = base;
+    let mut created: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut groups_of_64 = (0, 0);
+    for round in 0..settings.rounds {
+        for (threads, each) in SIZES {
+            let mut systems: Vec<&dyn System> = vec![&shelf, &quick, &shared, &several];
+            match threads {
+                1 => systems.push(&bare),
+                _ => systems.push(&alone),
+            }
+            let turn = round % systems.len();
+            systems.rotate_left(turn);
+            for system in systems {
+                let before = shelf.catalog.stats()?;
+                let storm = system.create(threads, each, next)?;
+                let rounds = measured.entry((system.name(), threads)).or_default();
+                rounds.rates.push(storm.rate());
+                rounds.p99.push(storm.quantile(0.99).as_secs_f64() * 1e3);
+                *created.entry(system.name()).or_default() += (threads * each) as u64;
+                if threads == 64 && system.name() == shelf.name() {
+                    let after = shelf.catalog.stats()?;
+                    groups_of_64.0 += after.backend.commits - before.backend.commits;
+                    groups_of_64.1 += (threads * each) as u64;
+                }
+            }
+            next += (threads * each) as u64;
+        }
+    }
+    for system in [&shelf as &dyn System, &alone, &quick, &shared, &several, &bare] {
+        let expected = base + created.get(system.name()).copied().unwrap_or_default();
+        let found = system.sets()?;
+        if found != expected {
+            return Err(format!("{} has {found} sets, not {expected}", system.name()).into());
+        }
+    }
+    for catalog in [&shelf.catalog, &alone.catalog, &quick.catalog] {
+        let check = catalog.check()?;
+        if !check.is_clean() {
+            return Err(format!("a catalog is damaged: {:?}", check.findings.first()).into());
+        }
+    }
+
+    let of = |system: &dyn System, threads: usize| &measured[&(system.name(), threads)];
+    let rate = |system: &dyn System, threads: usize| median(of(system, threads).rates.clone());
+    let faster_sqlite = |threads| {
+        let (one, other) = (&shared as &dyn System, &several as &dyn System);
+        if rate(one, threads) >= rate(other, threads) {
+            one
+        } else {
+            other
+        }
+    };
+    let line = |name: &str, threads, over: &dyn System, under: &dyn System, target| Line {
+        name: name.to_owned(),
+        figure: ratio(&of(over, threads).rates, &of(under, threads).rates),
+        target,
+        medians: format!(
+            "{} {:.0}/s, {} {:.0}/s",
+            over.name(),
+            rate(over, threads),
+            under.name(),
+            rate(under, threads)
+        ),
+    };
+    let shelf_64 = of(&shelf, 64);
+    Ok(vec![
+        line(
+            "64 threads, against one by one",
+            64,
+            &shelf,
+            &alone,
+            Target::AtLeast(8.0),
+        ),
+        line(
+            "64 threads, against SQLite",
+            64,
+            &shelf,
+            faster_sqlite(64),
+            Target::AtLeast(6.0),
+        ),
+        Line {
+            name: "64 threads, 99th percentile".to_owned(),
+            figure: median(shelf_64.p99.clone()),
+            target: Target::Millis(10.0),
+            medians: format!(
+                "one by one {:.1} ms, SQLite {:.1} ms",
+                median(of(&alone, 64).p99.clone()),
+                median(of(faster_sqlite(64), 64).p99.clone())
+            ),
+        },
+        line(
+            "8 threads, against SQLite",
+            8,
+            &shelf,
+            faster_sqlite(8),
+            Target::AtLeast(2.0),
+        ),
+        line("8 threads, against one by one", 8, &shelf, &alone, Target::Shown),
+        line(
+            "1 thread, against bare redb",
+            1,
+            &shelf,
+            &bare,
+            Target::AtLeast(0.95),
+        ),
+        line(
+            "1 thread, against SQLite",
+            1,
+            &shelf,
+            faster_sqlite(1),
+            Target::Shown,
+        ),
+        Line {
+            name: "commits ÷ creates, 64 threads".to_owned(),
+            figure: groups_of_64.0 as f64 / groups_of_64.1 as f64,
+            target: Target::AtMost(0.125),
+            medians: format!("{} commits for {} creates", groups_of_64.0, groups_of_64.1),
+        },
+        line(
+            "quick recovery on against off, 1 thread",
+            1,
+            &quick,
+            &shelf,
+            Target::Shown,
+        ),
+        line(
+            "quick recovery on against off, 8 threads",
+            8,
+            &quick,
+            &shelf,
+            Target::Shown,
+        ),
+        line(
+            "quick recovery on against off, 64 threads",
+            64,
+            &quick,
+            &shelf,
+            Target::Shown,
+        ),
+    ])
+}
+
+fn recovery(settings: &Settings) -> Result<Vec<Line>> {
+    let (_directory, path) = scratch()?;
+    let (mut quick, mut plain) = (Vec::new(), Vec::new());
+    let mut bytes = 0;
+    for _ in 0..settings.rounds {
+        for (is_quick, took) in [(true, &mut quick), (false, &mut plain)] {
+            let file = path(if is_quick { "quick" } else { "plain" });
+            let reopened = crash::kill_and_reopen(&file, is_quick, settings.file_mb)?;
+            took.push(reopened.took.as_secs_f64() * 1e3);
+            bytes = reopened.bytes;
+        }
+    }
+    let size = format!("{:.2} GB", bytes as f64 / 1e9);
+    Ok(vec![
+        Line {
+            name: format!("opening {size} after kill -9, quick recovery on"),
+            figure: median(quick),
+            target: Target::Millis(20.0),
+            medians: "every acknowledged write there".to_owned(),
+        },
+        Line {
+            name: format!("opening {size} after kill -9, quick recovery off"),
+            figure: median(plain),
+            target: Target::Millis(f64::INFINITY),
+            medians: "every acknowledged write there".to_owned(),
+        },
+    ])
+}
+
+/// Creates the stores and assets, and gives the assets.
+fn assets(session: &Session) -> Result<Vec<AssetId>> {
+    let stores = session.create_all((0..STORES).map(data::store))?;
+    Ok(session.create_all((0..ASSETS).map(|n| data::asset(stores[(n % STORES) as usize], n)))?)
+}
+
+/// A catalog, whose threads share commits or, `alone`, do not.
+struct Shelf {
+    catalog: Catalog,
+    session: Session,
+    assets: Vec<AssetId>,
+    alone: bool,
+    quick: bool,
+}
+
+impl Shelf {
+    fn new(path: &Path, base: u64, quick: bool, alone: bool) -> Result<Self> {
+        let catalog = Options::new()
+            .cache_bytes(CACHE_BYTES)
+            .quick_recovery(quick)
+            .create(path)?;
+        let session = catalog.session("acme", "ann")?;
+        let assets = assets(&session)?;
+        session.create_batched(
+            (0..base).map(|n| data::set(assets[(n % ASSETS) as usize], n, 0)),
+            Default::default(),
+        )?;
+        Ok(Self {
+            catalog,
+            session,
+            assets,
+            alone,
+            quick,
+        })
+    }
+}
+
+impl System for Shelf {
+    fn name(&self) -> &'static str {
+        match (self.alone, self.quick) {
+            (true, _) => "one by one",
+            (false, true) => "quick recovery",
+            (false, false) => "shelfmark",
+        }
+    }
+
+    fn create(&self, threads: usize, each: usize, first: u64) -> Result<Storm> {
+        storm(
+            threads,
+            each,
+            first,
+            || Ok(()),
+            |(), n| {
+                let new = data::set(self.assets[(n % ASSETS) as usize], n, 0);
+                let set = if self.alone {
+                    self.session
+                        .transact(|transaction| transaction.create(new.clone()))?
+                } else {
+                    self.session.create(new)?
+                };
+                if set.version != 0 || set.data_asset_info.name.is_none() {
+                    return Err("a created set is not as it should be".into());
+                }
+                Ok(())
+            },
+        )
+    }
+
+    fn sets(&self) -> Result<u64> {
+        Ok(self.session.count::<DataSet>(SetSelection::All)?)
+    }
+}
+
+/// Time and ids as the catalog takes them.
+fn stamp(environment: &Environment) -> (uuid::Uuid, shelfmark::Timestamp) {
+    let now = environment.clock.now();
+    (environment.ids.next_id(now), now)
+}
+
+fn fill_sqlite(sqlite: &mut Sqlite, base: u64) -> Result<Vec<AssetId>> {
+    let environment = Environment::default();
+    let transaction = sqlite.begin()?;
+    let mut stores = Vec::new();
+    for n in 0..STORES {
+        stores.push(sqlite::create_store(
+            &transaction,
+            stamp(&environment),
+            &data::store(n),
+        )?);
+    }
+    let mut assets = Vec::new();
+    for n in 0..ASSETS {
+        let new = data::asset(stores[(n % STORES) as usize], n);
+        assets.push(sqlite::create_asset(&transaction, stamp(&environment), &new)?);
+    }
+    for n in 0..base {
+        sqlite::create_set(
+            &transaction,
+            stamp(&environment),
+            &data::set(assets[(n % ASSETS) as usize], n, 0),
+        )?;
+    }
+    transaction.commit()?;
+    Ok(assets)
+}
+
+/// One connection that all threads take turns at.
+struct SharedSqlite {
+    sqlite: Mutex<Sqlite>,
+    assets: Vec<AssetId>,
+    environment: Environment,
+}
+
+impl SharedSqlite {
+    fn new(path: &Path, base: u64) -> Result<Self> {
+        let mut sqlite = Sqlite::open(path)?;
+        let assets = fill_sqlite(&mut sqlite, base)?;
+        Ok(Self {
+            sqlite: Mutex::new(sqlite),
+            assets,
+            environment: Environment::default(),
+        })
+    }
+}
+
+impl System for SharedSqlite {
+    fn name(&self) -> &'static str {
+        "SQLite, shared connection"
+    }
+
+    fn create(&self, threads: usize, each: usize, first: u64) -> Result<Storm> {
+        storm(
+            threads,
+            each,
+            first,
+            || Ok(()),
+            |(), n| {
+                let new = data::set(self.assets[(n % ASSETS) as usize], n, 0);
+                let sqlite = self.sqlite.lock().unwrap_or_else(PoisonError::into_inner);
+                sqlite::create_set(&sqlite.connection, stamp(&self.environment), &new)
+            },
+        )
+    }
+
+    fn sets(&self) -> Result<u64> {
+        sqlite::sets(
+            &self
+                .sqlite
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .connection,
+        )
+    }
+}
+
+/// A connection for each thread.
+struct SeveralSqlites {
+    path: std::path::PathBuf,
+    assets: Vec<AssetId>,
+    environment: Environment,
+}
+
+impl SeveralSqlites {
+    fn new(path: &Path, base: u64) -> Result<Self> {
+        let assets = fill_sqlite(&mut Sqlite::open(path)?, base)?;
+        Ok(Self {
+            path: path.to_owned(),
+            assets,
+            environment: Environment::default(),
+        })
+    }
+}
+
+impl System for SeveralSqlites {
+    fn name(&self) -> &'static str {
+        "SQLite, connection a thread"
+    }
+
+    fn create(&self, threads: usize, each: usize, first: u64) -> Result<Storm> {
+        storm(
+            threads,
+            each,
+            first,
+            || Sqlite::open(&self.path),
+            |sqlite, n| {
+                let new = data::set(self.assets[(n % ASSETS) as usize], n, 0);
+                sqlite::create_set(&sqlite.connection, stamp(&self.environment), &new)
+            },
+        )
+    }
+
+    fn sets(&self) -> Result<u64> {
+        sqlite::sets(&Sqlite::open(&self.path)?.connection)
+    }
+}
+
+/// redb alone, with the rows of sets made before.
+struct BareCreates {
+    bare: Bare,
+    rows: Mutex<std::vec::IntoIter<Vec<Row>>>,
+}
+
+impl BareCreates {
+    fn new(path: &Path, base: u64, further: usize) -> Result<Self> {
+        let template = Template::new()?;
+        let assets = assets(template.session())?;
+        template.create_sets(&assets, 0..base, 0)?;
+        let bare = Bare::create(path)?;
+        bare.load(&template.all()?)?;
+        let rows = template.create_sets(&assets, base..base + further as u64, 0)?;
+        Ok(Self {
+            bare,
+            rows: Mutex::new(rows.into_iter()),
+        })
+    }
+}
+
+impl System for BareCreates {
+    fn name(&self) -> &'static str {
+        "bare redb"
+    }
+
+    fn create(&self, threads: usize, each: usize, first: u64) -> Result<Storm> {
+        storm(
+            threads,
+            each,
+            first,
+            || Ok(()),
+            |(), _| {
+                let rows = self
+                    .rows
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .next()
+                    .ok_or("no rows left")?;
+                self.bare.create_set(&rows, &counters_of(&rows))
+            },
+        )
+    }
+
+    fn sets(&self) -> Result<u64> {
+        self.bare.sets()
+    }
+}

@@ -1,0 +1,4 @@
+//! What a user would otherwise pick.
+
+pub mod bare;
+pub mod sqlite;

@@ -1,0 +1,140 @@
+//! SQLite as a careful user would set it up: write-ahead log, every commit durable, prepared statements, foreign keys, the same indexes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+use shelfmark::{AssetId, NewDataAsset, NewDataSet, NewDataStore, StoreId, Timestamp};
+use uuid::Uuid;
+
+use crate::{CACHE_BYTES, Result};
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS store(
+  id BLOB PRIMARY KEY, name TEXT, technical_name TEXT NOT NULL, type TEXT NOT NULL, owner TEXT NOT NULL, created_by TEXT NOT NULL,
+  modified_by TEXT NOT NULL, modified INTEGER NOT NULL, version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS asset(
+  id BLOB PRIMARY KEY, store_id BLOB NOT NULL REFERENCES store(id) ON DELETE RESTRICT, name TEXT, technical_name TEXT NOT NULL,
+  app_type TEXT NOT NULL, owner TEXT NOT NULL, created_by TEXT NOT NULL, modified_by TEXT NOT NULL, modified INTEGER NOT NULL,
+  version INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS asset_by_name ON asset(store_id, name COLLATE NOCASE, id);
+CREATE TABLE IF NOT EXISTS data_set(
+  id BLOB PRIMARY KEY, asset_id BLOB NOT NULL REFERENCES asset(id) ON DELETE CASCADE, name TEXT, technical_name TEXT NOT NULL,
+  qri TEXT NOT NULL, secure_qri TEXT NOT NULL, type TEXT, description TEXT, tags TEXT NOT NULL, properties TEXT, owner TEXT NOT NULL,
+  created_by TEXT NOT NULL, modified_by TEXT NOT NULL, modified INTEGER NOT NULL, version INTEGER NOT NULL, schema TEXT);
+CREATE INDEX IF NOT EXISTS set_by_name ON data_set(asset_id, name COLLATE NOCASE, id);
+CREATE INDEX IF NOT EXISTS set_by_secure_qri ON data_set(secure_qri);
+";
+const FURTHER_INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS asset_by_technical_name ON asset(store_id, technical_name COLLATE NOCASE, id);
+CREATE INDEX IF NOT EXISTS asset_by_modified ON asset(store_id, modified, id);
+CREATE INDEX IF NOT EXISTS set_by_technical_name ON data_set(asset_id, technical_name COLLATE NOCASE, id);
+CREATE INDEX IF NOT EXISTS set_by_modified ON data_set(asset_id, modified, id);
+";
+
+/// One connection.
+pub struct Sqlite {
+    /// For what only one measurement asks.
+    pub connection: Connection,
+}
+
+impl Sqlite {
+    /// Opens a file and makes the tables with the indexes that the catalog has.
+    pub fn open(path: &Path) -> Result<Self> {
+        let opened = Self::open_with_two_indexes(path)?;
+        opened.connection.execute_batch(FURTHER_INDEXES)?;
+        Ok(opened)
+    }
+
+    /// As [`Sqlite::open`], indexed by name and `secureQri` alone.
+    pub fn open_with_two_indexes(path: &Path) -> Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(60))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "cache_size", -(CACHE_BYTES as i64 / 1024))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.execute_batch(SCHEMA)?;
+        Ok(Self { connection })
+    }
+
+    /// Begins a transaction that will write.
+    pub fn begin(&mut self) -> Result<rusqlite::Transaction<'_>> {
+        Ok(self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+}
+
+/// Inserts a store.
+pub fn create_store(
+    connection: &Connection,
+    (id, now): (Uuid, Timestamp),
+    new: &NewDataStore,
+) -> Result<StoreId> {
+    let mut insert =
+        connection.prepare_cached("INSERT INTO store VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?5, ?6, 0)")?;
+    insert.execute(params![
+        id.as_bytes(),
+        new.name,
+        new.technical_name,
+        new.store_type,
+        "ann",
+        now.millis()
+    ])?;
+    Ok(StoreId::from_uuid(id))
+}
+
+/// Inserts an asset.
+pub fn create_asset(
+    connection: &Connection,
+    (id, now): (Uuid, Timestamp),
+    new: &NewDataAsset,
+) -> Result<AssetId> {
+    let store = new.store.ok_or("an asset needs a store")?.uuid();
+    let mut insert =
+        connection.prepare_cached("INSERT INTO asset VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6, ?7, 0)")?;
+    insert.execute(params![
+        id.as_bytes(),
+        store.as_bytes(),
+        new.name,
+        new.technical_name,
+        new.app_type,
+        "ann",
+        now.millis()
+    ])?;
+    Ok(AssetId::from_uuid(id))
+}
+
+/// Inserts a set; the foreign key checks its asset. In a transaction of its own where there is none.
+pub fn create_set(connection: &Connection, (id, now): (Uuid, Timestamp), new: &NewDataSet) -> Result<()> {
+    let asset = new.asset.ok_or("a set needs an asset")?.uuid();
+    let tags = serde_json::to_string(&new.tags)?;
+    let properties = new.properties.as_ref().map(serde_json::to_string).transpose()?;
+    let schema = new.schema.as_ref().map(serde_json::to_string).transpose()?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO data_set VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?11, ?12, 0, ?13)",
+    )?;
+    insert.execute(params![
+        id.as_bytes(),
+        asset.as_bytes(),
+        new.name,
+        new.technical_name,
+        new.qri,
+        new.secure_qri,
+        new.set_type,
+        new.description,
+        tags,
+        properties,
+        "ann",
+        now.millis(),
+        schema,
+    ])?;
+    Ok(())
+}
+
+/// How many sets there are.
+pub fn sets(connection: &Connection) -> Result<u64> {
+    Ok(connection.query_row("SELECT count(*) FROM data_set", [], |row| row.get::<_, i64>(0))? as u64)
+}
