@@ -32,7 +32,7 @@ pub fn write_until_killed(arguments: &[String]) -> Result<()> {
     let session = catalog.session("acme", "ann")?;
     let mut count: u64 = session.count::<shelfmark::DataSet>(asset)?;
     while std::fs::metadata(path)?.len() < megabytes << 20 {
-        let sets = (count..count + 5_000).map(|n| data::set(asset, n, FIELDS));
+        let sets = (count..count + 1_000).map(|n| data::set(asset, n, FIELDS));
         count += session.create_batched(sets, Batched::new())?.len() as u64;
     }
     loop {

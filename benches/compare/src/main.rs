@@ -1,9 +1,9 @@
 //! shelfmark beside what a user would otherwise pick: the same logical work in one process, by turns, answers checked.
 //!
-//! `group-commit` measures single durable creates from 1, 8 and 64 threads, and opening after a crash; `storm` is the catalog's part of it alone, for
+//! `table` measures every row of the comparison; `group-commit` measures single durable creates from 1, 8 and 64 threads, and opening after a crash; `storm` is the catalog's part of it alone, for
 //! a profiler.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod crash;
 mod data;
@@ -13,6 +13,7 @@ mod measure;
 mod peers;
 mod report;
 mod rows;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,7 +27,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub const CACHE_BYTES: usize = 64 << 20;
 
 const USAGE: &str = "\
-usage: shelfmark-compare group-commit [--rounds N] [--base SETS] [--file-mb MB]
+usage: shelfmark-compare table [--sets N] [--rounds N] [--rows 1,2,…] [--file-mb MB] [--out FOLDER]
+       shelfmark-compare group-commit [--rounds N] [--base SETS] [--file-mb MB]
        shelfmark-compare storm [--threads N] [--each CREATES] [--base SETS]";
 
 fn main() -> ExitCode {
@@ -55,9 +57,25 @@ fn run(arguments: &[String]) -> Result<()> {
             number(rest, "--each", 500)?,
             number(rest, "--base", 10_000)? as u64,
         ),
+        "table" => table::run(&table::Settings {
+            sets: number(rest, "--sets", 100_000)?.max(1_000) as u64,
+            rounds: number(rest, "--rounds", 5)?,
+            rows: text(rest, "--rows")
+                .map(|rows| rows.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
+            file_mb: number(rest, "--file-mb", 800)? as u64,
+            out: text(rest, "--out").unwrap_or("results").into(),
+        }),
+        table::MEMORY_COMMAND => table::work_alone(rest),
         crash::COMMAND => crash::write_until_killed(rest),
         _ => Err(USAGE.into()),
     }
+}
+
+/// The text behind `flag`.
+fn text<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
+    let at = arguments.iter().position(|argument| argument == flag)?;
+    arguments.get(at + 1).map(String::as_str)
 }
 
 /// The number behind `flag`.

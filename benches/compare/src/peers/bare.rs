@@ -44,6 +44,18 @@ impl Bare {
         Ok(())
     }
 
+    /// Puts the rows of these sets in one durable transaction.
+    pub fn create_sets(&self, sets: &[Vec<Row>]) -> Result<()> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut table = transaction.open_table(table(Keyspace::Set))?;
+            for row in sets.iter().flatten().filter(|row| row.space == Keyspace::Set) {
+                table.insert(row.key.as_slice(), row.value.as_slice())?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
     /// Puts the rows of one set, and adds one to each of `counters`, in one durable transaction.
     pub fn create_set(&self, rows: &[Row], counters: &[Vec<u8>]) -> Result<()> {
         let transaction = self.database.begin_write()?;
@@ -66,6 +78,25 @@ impl Bare {
         drop(table);
         transaction.commit()?;
         Ok(())
+    }
+
+    /// Puts rows and removes one, in one durable transaction.
+    pub fn update(&self, puts: &[(Keyspace, &[u8], &[u8])], gone: (Keyspace, &[u8])) -> Result<()> {
+        let transaction = self.database.begin_write()?;
+        if transaction.open_table(table(gone.0))?.remove(gone.1)?.is_none() {
+            return Err("the row to remove is not there".into());
+        }
+        for (space, key, value) in puts {
+            transaction.open_table(table(*space))?.insert(*key, *value)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// The bytes of a set, in a transaction of its own.
+    pub fn get(&self, key: &[u8]) -> Result<Vec<u8>> {
+        use redb::ReadableDatabase as _;
+        let table = self.database.begin_read()?.open_table(table(Keyspace::Set))?;
+        Ok(table.get(key)?.ok_or("a row is gone")?.value().to_vec())
     }
 
     /// How many sets there are.
