@@ -12,6 +12,7 @@ use crate::measure::{Storm, median, ratio, storm};
 use crate::peers::bare::{Bare, counters_of};
 use crate::peers::fjall::Fjall;
 use crate::peers::sqlite::{self, Sqlite};
+use crate::plot::Curve;
 use crate::report::{Line, Target, markdown};
 use crate::rows::{Row, Template};
 use crate::{CACHE_BYTES, Result, crash, data, machine, scratch};
@@ -50,7 +51,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         "- {} rounds by turns, {} sets to begin with\n",
         settings.rounds, settings.base
     );
-    let mut lines = creates(settings)?;
+    let (mut lines, _) = creates(settings)?;
     if settings.file_mb > 0 {
         lines.extend(recovery(settings)?);
     }
@@ -83,8 +84,8 @@ struct Rounds {
     p99: Vec<f64>,
 }
 
-/// Single durable creates of every system.
-pub fn creates(settings: &Settings) -> Result<Vec<Line>> {
+/// Single durable creates of every system, and their rates by round at 64 threads.
+pub fn creates(settings: &Settings) -> Result<(Vec<Line>, Vec<Curve>)> {
     let (_directory, path) = scratch()?;
     let base = settings.base;
     let shelf = Shelf::new(&path("grouped"), base, false, false)?;
@@ -171,7 +172,22 @@ pub fn creates(settings: &Settings) -> Result<Vec<Line>> {
         ),
     };
     let shelf_64 = of(&shelf, 64);
-    Ok(vec![
+    let curve = |system: &dyn System| Curve {
+        name: system.name().to_owned(),
+        points: (1..)
+            .map(f64::from)
+            .zip(of(system, 64).rates.iter().copied())
+            .collect(),
+    };
+    let curves = vec![
+        curve(&shelf),
+        curve(&alone),
+        curve(&quick),
+        curve(&shared),
+        curve(&several),
+        curve(&lsm),
+    ];
+    let lines = vec![
         line(
             "64 threads, against one by one",
             64,
@@ -254,7 +270,8 @@ pub fn creates(settings: &Settings) -> Result<Vec<Line>> {
             &shelf,
             Target::Shown,
         ),
-    ])
+    ];
+    Ok((lines, curves))
 }
 
 /// Opening after a crash.

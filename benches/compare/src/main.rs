@@ -11,6 +11,7 @@ mod group_commit;
 mod machine;
 mod measure;
 mod peers;
+mod plot;
 mod report;
 mod rows;
 mod table;

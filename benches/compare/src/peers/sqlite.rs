@@ -198,7 +198,7 @@ pub fn patch(connection: &Connection, id: Uuid, patch: &json_patch::Patch, now: 
         id: _,
         texts,
         tags,
-        modified: _,
+        modified: before,
         version,
     } = get(&transaction, id)?;
     let [
@@ -250,7 +250,7 @@ pub fn patch(connection: &Connection, id: Uuid, patch: &json_patch::Patch, now: 
             json("tags"),
             json("properties"),
             json("schema"),
-            now,
+            now.max(before),
             "ann",
             version,
         ])?;

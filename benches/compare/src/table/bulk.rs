@@ -8,7 +8,7 @@ use shelfmark::{
 
 use super::{Measured, Settings};
 use crate::group_commit::{ASSETS, assets, fill_sqlite, stamp};
-use crate::measure::{Times, Turn, by_turns, growth, timed};
+use crate::measure::{Times, Turn, by_turns, timed};
 use crate::peers::bare::Bare;
 use crate::peers::fjall::Fjall;
 use crate::peers::lmdb::Lmdb;
@@ -124,7 +124,7 @@ pub fn run(settings: &Settings, measured: &mut Measured) -> Result<()> {
                 by_turns(settings.rounds.min(5), vec![turn])?.median("shelfmark"),
             ));
         }
-        measured.growth.push(("1, bulk create", growth(&points)));
+        measured.add_growth("1, bulk create", None, &points);
     }
     if settings.wants("5") {
         onto_existing(settings, measured)?;

@@ -5,7 +5,7 @@ use shelfmark::{DataSet, Environment, Expectation, Patch, Query, Read as _, Sess
 
 use super::fixture::{Contents, Pair, open};
 use super::{Measured, Settings};
-use crate::measure::{Times, by_turns, growth, timed};
+use crate::measure::{Times, by_turns, timed};
 use crate::peers::sqlite::Sqlite;
 use crate::report::{Line, Target};
 use crate::{CACHE_BYTES, Result, scratch};
@@ -128,7 +128,7 @@ fn cascades(settings: &Settings, measured: &mut Measured) -> Result<()> {
             cascade(settings, &pair, &contents, (0, size))?.median("shelfmark"),
         ));
     }
-    measured.growth.push(("12, cascade", growth(&points)));
+    measured.add_growth("12, cascade, sets", None, &points);
     Ok(())
 }
 
@@ -231,9 +231,9 @@ fn updates(settings: &Settings, measured: &mut Measured) -> Result<()> {
                     let text = text();
                     let work = || {
                         ids.iter().take(SINGLE).try_for_each(|&id| {
-                            Ok(drop(session.update(id, Expectation::Any, |set| {
-                                set.description = Some(text.clone())
-                            })?))
+                            session
+                                .update(id, Expectation::Any, |set| set.description = Some(text.clone()))?;
+                            Ok(())
                         })
                     };
                     Ok(timed(work)?.0)

@@ -4,6 +4,7 @@ mod bare_updates;
 mod bulk;
 mod changes;
 mod fixture;
+mod lists;
 mod memory;
 mod reads;
 
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 pub use memory::{COMMAND as MEMORY_COMMAND, work_alone};
 
+use crate::measure::{growth, timed};
+use crate::plot::{Curve, draw};
 use crate::report::{Line, json, markdown};
 use crate::{Result, group_commit, machine};
 
@@ -45,6 +48,23 @@ pub struct Measured {
     lines: Vec<Line>,
     /// Row, and the exponent with which its time grows with the catalog.
     growth: Vec<(&'static str, f64)>,
+    /// Operations a second against the size of the catalog.
+    throughput: Vec<Curve>,
+    /// Creates a second of 64 threads, by round.
+    storms: Vec<Curve>,
+}
+
+impl Measured {
+    /// Adds how `operations` operations, or as many as the catalog has sets, grow from the seconds they take at each size.
+    fn add_growth(&mut self, name: &'static str, operations: Option<usize>, points: &[(f64, f64)]) {
+        self.growth.push((name, growth(points)));
+        let rate =
+            |&(size, seconds): &(f64, f64)| (size, operations.map_or(size, |count| count as f64) / seconds);
+        self.throughput.push(Curve {
+            name: name.to_owned(),
+            points: points.iter().map(rate).collect(),
+        });
+    }
 }
 
 /// Measures, prints, and writes the results.
@@ -70,7 +90,9 @@ pub fn run(settings: &Settings) -> Result<()> {
             base: 10_000,
             file_mb: 0,
         };
-        measured.lines.extend(group_commit::creates(&settings)?);
+        let (lines, storms) = group_commit::creates(&settings)?;
+        measured.lines.extend(lines);
+        measured.storms = storms;
         Ok(())
     })?;
     step(
@@ -140,6 +162,21 @@ fn write(settings: &Settings, machine: &[String], measured: &mut Measured) -> Re
     }
     println!("{text}");
     fs::create_dir_all(&settings.out)?;
+    let out = |name: &str| settings.out.join(name);
+    draw(
+        &out("throughput.svg"),
+        "Operations a second against the size of the catalog",
+        ("sets", "operations a second"),
+        true,
+        &measured.throughput,
+    )?;
+    draw(
+        &out("creates-64-threads.svg"),
+        "Single durable creates by 64 threads",
+        ("round", "creates a second"),
+        false,
+        &measured.storms,
+    )?;
     put(&settings.out.join("latest.md"), &text)?;
     put(
         &settings.out.join("latest.json"),
@@ -149,4 +186,17 @@ fn write(settings: &Settings, machine: &[String], measured: &mut Measured) -> Re
 
 fn put(path: &Path, text: &str) -> Result<()> {
     Ok(fs::write(path, text)?)
+}
+
+fn per_second(count: usize) -> impl Fn(f64) -> String {
+    move |seconds| format!("{:.0}/s", count as f64 / seconds)
+}
+
+fn micros(count: usize) -> impl Fn(f64) -> String {
+    move |seconds| format!("{:.1} µs", seconds * 1e6 / count as f64)
+}
+
+/// Seconds that so many repetitions take.
+fn repeat(count: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    Ok(timed(|| (0..count).try_for_each(|_| work()))?.0)
 }
