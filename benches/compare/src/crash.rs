@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use shelfmark::{AssetId, Batched, Catalog, DataAsset, Options, Query, Read as _, Write as _};
 
-use crate::{Result, data};
+use crate::Result;
+use shelfmark_benches::data;
 
 /// The command that this program gives its own child.
 pub const COMMAND: &str = "crash-writer";

@@ -6,7 +6,6 @@
 #![deny(unsafe_code)]
 
 mod crash;
-mod data;
 mod group_commit;
 mod machine;
 mod measure;
@@ -14,6 +13,7 @@ mod peers;
 mod plot;
 mod report;
 mod rows;
+mod systems;
 mod table;
 
 use std::path::PathBuf;

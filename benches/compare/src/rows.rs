@@ -8,7 +8,8 @@ use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace};
 use shelfmark::{AssetId, Catalog, Options, Session};
 use uuid::Uuid;
 
-use crate::{Result, data};
+use crate::Result;
+use shelfmark_benches::data;
 
 /// One key and value of a keyspace.
 #[derive(Clone)]

@@ -6,9 +6,9 @@ use std::path::Path;
 use shelfmark::backend::Keyspace;
 
 use crate::Result;
-use crate::group_commit::assets;
 use crate::peers::bare::Bare;
 use crate::rows::{Row, Template};
+use crate::systems::assets;
 
 /// A file with the rows of sets.
 pub struct BareUpdates {

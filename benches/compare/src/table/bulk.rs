@@ -7,7 +7,6 @@ use shelfmark::{
 };
 
 use super::{Measured, Settings};
-use crate::group_commit::{ASSETS, assets, fill_sqlite, stamp};
 use crate::measure::{Times, Turn, by_turns, timed};
 use crate::peers::bare::Bare;
 use crate::peers::fjall::Fjall;
@@ -16,7 +15,9 @@ use crate::peers::native::Native;
 use crate::peers::sqlite::{self, Sqlite};
 use crate::report::{Line, Target};
 use crate::rows::{Row, Template};
-use crate::{CACHE_BYTES, Result, data, scratch};
+use crate::systems::{ASSETS, assets, fill_sqlite, stamp};
+use crate::{CACHE_BYTES, Result, scratch};
+use shelfmark_benches::data;
 
 /// A bulk load: this many sets, so many in a transaction.
 #[derive(Clone, Copy)]

@@ -8,7 +8,8 @@ use shelfmark::{
 use uuid::Uuid;
 
 use crate::peers::sqlite::{self, Sqlite};
-use crate::{CACHE_BYTES, Result, data};
+use crate::{CACHE_BYTES, Result};
+use shelfmark_benches::data;
 
 /// Where both lie.
 #[derive(Clone)]

@@ -7,12 +7,13 @@ use shelfmark::{DataAsset, DataSet, Entity, Query, Read as _, Session, SetId, Wr
 
 use super::fixture::{Contents, Pair, open};
 use super::{Measured, Settings, micros, repeat};
-use crate::group_commit::assets;
 use crate::measure::{Times, by_turns};
 use crate::peers::sqlite::{self, Sqlite};
 use crate::report::{Line, Target};
 use crate::rows::Template;
-use crate::{CACHE_BYTES, Result, data, scratch};
+use crate::systems::assets;
+use crate::{CACHE_BYTES, Result, scratch};
+use shelfmark_benches::data;
 
 const PAGE: usize = 100;
 

@@ -7,9 +7,10 @@ use std::process::Command;
 use shelfmark::{Batched, DataSet, Options, Query};
 
 use super::{Measured, Settings};
-use crate::group_commit::{ASSETS, assets};
 use crate::report::{Line, Target};
-use crate::{CACHE_BYTES, Result, data, scratch};
+use crate::systems::{ASSETS, assets};
+use crate::{CACHE_BYTES, Result, scratch};
+use shelfmark_benches::data;
 
 /// The command that this program gives its own child.
 pub const COMMAND: &str = "memory";

@@ -6,13 +6,14 @@ use shelfmark::{DataAsset, DataSet, Query, Read as _, Session, SetId};
 use super::fixture::{Contents, Pair, open};
 use super::lists::{self, list_names};
 use super::{Measured, Settings, micros, per_second, repeat};
-use crate::group_commit::assets;
 use crate::measure::{Turn, by_turns, storm, timed};
 use crate::peers::lmdb::Lmdb;
 use crate::peers::sqlite::{self, Sqlite};
 use crate::report::{Line, Target};
 use crate::rows::{Row, Template};
-use crate::{CACHE_BYTES, Result, data, scratch};
+use crate::systems::assets;
+use crate::{CACHE_BYTES, Result, scratch};
+use shelfmark_benches::data;
 
 /// Few enough that a turn is short against the time that others take the processor for.
 const GETS: usize = 5_000;
