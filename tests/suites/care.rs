@@ -1,6 +1,9 @@
 //! Check, repair, backup, compaction, health. Damage goes below the catalog, through the backend that it stands on.
 
 mod damage;
+mod damage_feed;
+mod dropped;
+mod requests;
 
 use std::fmt::Debug;
 use std::fs;

@@ -1,14 +1,22 @@
 //! Suites that cross crates, in one binary.
 
 mod bad_input;
+mod batch;
 mod care;
+mod compatibility;
 mod concurrency;
 mod conformance;
 mod documents;
+mod feed;
 mod group;
+mod hooks;
+mod idempotency;
+mod kill;
+mod linear;
 mod lists;
 mod model;
 mod opening;
 mod reads;
 mod support;
 mod tenancy;
+mod undrop;

@@ -5,15 +5,17 @@ mod names;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use shelfmark::backend::{
     Backend, BackendStats, CommitOptions, Health, Keyspace, Limits, Maintenance, MaintenanceReport, Snapshot,
     WriteBatch,
 };
 use shelfmark::{
-    AllStores, AssetId, AssetSelection, Batched, Catalog, Cursor, DataAsset, DataSet, DataStore, EntityId,
-    ErrorKind, Expectation, Filter, NewDataAsset, NewDataStore, Patch, Projection, Query, Read, Result,
-    Session, SetId, SetSelection, StoreId, Write,
+    AllStores, AssetId, AssetSelection, Batch, Batched, Catalog, Cursor, DataAsset, DataSet, DataStore,
+    DroppedQuery, EntityId, ErrorKind, Expectation, Filter, Hook, HookView, IdempotencyKey, NewDataAsset,
+    NewDataStore, Options, Patch, Position, Projection, Proposal, Query, Read, Result, Session, SetId,
+    SetSelection, StoreId, Veto, Write,
 };
 use shelfmark_testkit::CountingBackend;
 
@@ -24,9 +26,10 @@ use crate::support::{
 /// What only the other tenant's data holds.
 const SECRET: &str = "Xylophone";
 
-/// The other tenant: its data, and a cursor of each kind of list.
+/// The other tenant: its data, what it has dropped, and a cursor of each kind of list.
 struct Other {
     family: Family,
+    dropped: Family,
     cursors: [Cursor; 3],
 }
 
@@ -45,15 +48,18 @@ impl Other {
             set.secure_qri = SECRET.into();
         });
         set.expect("a rename");
-        session.create(new_store(SECRET)).expect("a store");
+        let key = IdempotencyKey::new(SECRET).expect("a key");
+        session.create_once(&key, new_store(SECRET)).expect("a store");
         session.create(new_asset(family.store, SECRET)).expect("an asset");
         session.create(new_set(family.asset, SECRET)).expect("a set");
+        let dropped = dropped_family(&session);
         fn cursor<E: shelfmark::Entity>(session: &Session) -> Cursor {
             let page = session.list(&Query::<E>::new().limit(1)).expect("a page");
             page.next.expect("another page")
         }
         Self {
             family,
+            dropped,
             cursors: [
                 cursor::<DataStore>(&session),
                 cursor::<DataAsset>(&session),
@@ -61,6 +67,30 @@ impl Other {
             ],
         }
     }
+}
+
+/// A catalog that keeps what is deleted.
+fn keeping(backend: &Arc<dyn Backend>) -> Catalog {
+    let options = Options::new().undrop(Duration::from_secs(86_400));
+    options.on_backend(backend.clone()).expect("a catalog")
+}
+
+/// A family that was dropped, each of it alone.
+fn dropped_family(session: &Session) -> Family {
+    let dropped = family(session);
+    let Family { store, asset, set } = dropped;
+    let name = Some(SECRET.to_owned());
+    session
+        .update(set, 0, |set| set.name.clone_from(&name))
+        .expect("a rename");
+    session.delete(set, Expectation::Any).expect("a deletion");
+    session.delete(asset, Expectation::Any).expect("a deletion");
+    session.delete(store, Expectation::Any).expect("a deletion");
+    session
+        .dropped(store)
+        .expect("an answer")
+        .expect("something dropped");
+    dropped
 }
 
 /// Ids that no catalog ever gave.
@@ -174,6 +204,13 @@ fn reads(at: &impl Read, ids: Family, cursors: &[Cursor; 3], text: &str) -> Vec<
         note!(would_delete([(asset, expectation)]));
         note!(would_delete([(set, expectation)]));
     }
+    note!(dropped(store));
+    note!(dropped(asset));
+    note!(dropped(set));
+    note!(list_dropped(&DroppedQuery::new()));
+    let position = format!("253402300799999-{}", set.uuid().simple());
+    let position = position.parse().expect("a position");
+    note!(list_dropped(&DroppedQuery::new().after(position)));
     answers.answers
 }
 
@@ -218,9 +255,35 @@ fn writes(at: &impl Write, ids: Family) -> Vec<Answer> {
         note!(delete_all([(set, expectation)]));
         note!(delete_all([(set, expectation), (set, Expectation::Any)]));
     }
+    note!(restore(store));
+    note!(restore(asset));
+    note!(restore(set));
+    note!(purge(store));
+    note!(purge(asset));
+    note!(purge(set));
     note!(delete_selected::<DataAsset>(store));
     note!(delete_selected::<DataSet>(asset));
     note!(delete_selected::<DataSet>(store));
+    // A key that the other tenant has used, for the same request.
+    let key = IdempotencyKey::new(SECRET).expect("a key");
+    note!(create_once(&key, new_asset(store, "intruder")));
+    note!(create_once(&key, new_set(asset, "intruder")));
+    let operations: [fn(&mut Batch, Family); 5] = [
+        |batch, of| _ = batch.create(new_asset(of.store, "intruder")),
+        |batch, of| _ = batch.create(new_set(of.asset, "intruder")),
+        |batch, of| batch.replace(of.set, 1, new_set(of.asset, "intruder")),
+        |batch, of| batch.patch(of.store, 1, Patch::new()),
+        |batch, of| batch.delete(of.set, Expectation::Any),
+    ];
+    let mut all = Batch::new();
+    for operation in operations {
+        let mut batch = Batch::new();
+        operation(&mut batch, ids);
+        operation(&mut all, ids);
+        note!(batch(&batch));
+        note!(batch_once(&key, &batch));
+    }
+    note!(batch(&all));
     answers.answers
 }
 
@@ -283,34 +346,36 @@ fn assert_same(mine: &[Answer], never: &[Answer]) {
 #[test]
 fn nothing_of_another_tenant_is_read_changed_or_detected() {
     for bed in Bed::all() {
-        let catalog = bed.catalog();
+        let catalog = keeping(&bed.backend);
         let other = Other::new(&catalog);
         let own = family(&session(&catalog, "own"));
         let before = dump(&*bed.backend);
         let garbage: Cursor = "c29tZXRoaW5n".parse().unwrap();
         let garbage = [garbage.clone(), garbage.clone(), garbage];
-        for tenant in ["own", "unknown"] {
+        let tenants = ["own", "unknown"].into_iter();
+        let tries = tenants.flat_map(|tenant| [(tenant, other.family), (tenant, other.dropped)]);
+        for (tenant, ids) in tries {
             let session = session(&catalog, tenant);
-            let mine = reads(&session, other.family, &other.cursors, SECRET);
+            let mine = reads(&session, ids, &other.cursors, SECRET);
             let never = reads(&session, nowhere(), &garbage, "Zeppelin");
             assert_same(&mine, &never);
             let snapshot = session.snapshot().unwrap();
-            assert_same(&reads(&snapshot, other.family, &other.cursors, SECRET), &never);
+            assert_same(&reads(&snapshot, ids, &other.cursors, SECRET), &never);
             let whole = catalog.snapshot().unwrap().tenant(tenant).unwrap();
-            assert_same(&reads(&whole, other.family, &other.cursors, SECRET), &never);
+            assert_same(&reads(&whole, ids, &other.cursors, SECRET), &never);
             session
                 .transact(|tx| {
-                    assert_same(&reads(tx, other.family, &other.cursors, SECRET), &never);
-                    assert_same(&writes(tx, other.family), &writes(tx, nowhere()));
+                    assert_same(&reads(tx, ids, &other.cursors, SECRET), &never);
+                    assert_same(&writes(tx, ids), &writes(tx, nowhere()));
                     Ok(())
                 })
                 .unwrap();
             let tried: Result<()> = session.try_transact(|tx| {
-                assert_same(&writes(tx, other.family), &writes(tx, nowhere()));
+                assert_same(&writes(tx, ids), &writes(tx, nowhere()));
                 Ok(())
             });
             tried.unwrap();
-            assert_same(&writes(&session, other.family), &writes(&session, nowhere()));
+            assert_same(&writes(&session, ids), &writes(&session, nowhere()));
             assert!(dump(&*bed.backend) == before, "{}: {tenant} wrote", bed.name);
         }
         let session = session(&catalog, "own");
@@ -364,7 +429,7 @@ fn every_public_call_is_tried() {
     );
 
     let mut writing: BTreeSet<String> = names(writes(&session, nowhere()));
-    writing.extend(["run", "outside_of_writes"].map(String::from));
+    writing.extend(["run", "ahead", "outside_of_writes"].map(String::from));
     assert_eq!(
         functions(block(source!("write.rs"), "pub trait Write"), "    fn "),
         writing
@@ -403,9 +468,58 @@ fn every_public_call_is_tried() {
             ],
         ),
         (source!("transaction.rs"), vec![]),
+        // Tried in `changes_and_positions_stay_with_their_tenant`; the setters are about the whole catalog.
+        (
+            source!("changes.rs"),
+            vec![
+                "changes",
+                "newest_change",
+                "watch",
+                "name",
+                "new",
+                "keep_all",
+                "count",
+                "age",
+            ],
+        ),
+        (source!("sweep.rs"), vec!["sweep"]),
     ] {
         let expected: BTreeSet<String> = calls.into_iter().map(String::from).collect();
         assert_eq!(functions(source, "    pub fn "), expected);
+    }
+}
+
+/// What a hook reads of another tenant, beside what it reads of nobody.
+struct Prying(Mutex<Vec<(Vec<Answer>, Vec<Answer>)>>, Family, [Cursor; 3]);
+
+impl Hook for Prying {
+    fn name(&self) -> &str {
+        "prying"
+    }
+
+    fn store(&self, view: &HookView<'_>, _: &mut Proposal<'_, DataStore>) -> std::result::Result<(), Veto> {
+        let of_other = reads(view, self.1, &self.2, SECRET);
+        let of_nobody = reads(view, nowhere(), &self.2, "Zeppelin");
+        self.0.lock().expect("the answers").push((of_other, of_nobody));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_hook_sees_nothing_of_another_tenant() {
+    for bed in Bed::all() {
+        let other = Other::new(&bed.catalog());
+        let hook = Arc::new(Prying(Mutex::default(), other.family, other.cursors));
+        let options = Options::new().hook(hook.clone());
+        let catalog = options.on_backend(bed.backend.clone()).expect("a catalog");
+        let session = session(&catalog, "mine");
+        session.create(new_store("mine")).expect("a store");
+        session.create(new_store("another")).expect("a store");
+        let answers = hook.0.lock().expect("the answers");
+        assert!(answers.len() >= 2, "{}", bed.name);
+        for (of_other, of_nobody) in answers.iter() {
+            assert_same(of_other, of_nobody);
+        }
     }
 }
 
@@ -414,7 +528,7 @@ fn reading_an_unknown_tenant_writes_nothing() {
     for bed in Bed::all() {
         let counting = CountingBackend::new(bed.backend.clone());
         let backend: Arc<dyn Backend> = Arc::new(counting.clone());
-        let catalog = catalog_on(&backend);
+        let catalog = keeping(&backend);
         let other = Other::new(&catalog);
         let session = session(&catalog, "nobody");
         counting.reset();
@@ -439,5 +553,55 @@ fn reading_an_unknown_tenant_writes_nothing() {
             bed.name
         );
         assert_eq!(catalog.tenants().unwrap(), ["other"]);
+    }
+}
+
+#[test]
+fn changes_and_positions_stay_with_their_tenant() {
+    for bed in Bed::all() {
+        let options = Options::new().change_feed(true);
+        let catalog = options.on_backend(bed.backend.clone()).unwrap();
+        Other::new(&catalog);
+        let other = session(&catalog, "other");
+        let theirs = [
+            other.newest_change().unwrap(),
+            other.changes(None, 2).unwrap().position,
+        ];
+        let own = family(&session(&catalog, "own"));
+        let before = dump(&*bed.backend);
+        for tenant in ["own", "unknown"] {
+            let session = session(&catalog, tenant);
+            let mut answers = Answers::new(own);
+            for position in theirs {
+                answers.note("changes", session.changes(position, 10));
+                answers.note("watch", session.watch(position, 10, Duration::MAX));
+            }
+            for (call, answer) in &answers.answers {
+                assert!(
+                    answer.starts_with(ErrorKind::ChangesRewound.code()),
+                    "{call}: {answer}"
+                );
+                // As for a place in no feed at all.
+                let nowhere = "AAAAAAAAAAAAAAAAAAAABw".parse::<Position>().unwrap();
+                let never = session.changes(nowhere, 10).unwrap_err();
+                assert_eq!(*answer, format!("{}: {never}", never.kind()));
+            }
+            let page = session.changes(None, 100).unwrap();
+            let ids: Vec<EntityId> = page.items.iter().map(|change| change.id).collect();
+            match tenant {
+                "own" => assert_eq!(ids, [own.store.into(), own.asset.into(), own.set.into()]),
+                _ => assert!(ids.is_empty()),
+            }
+            assert!(!theirs.contains(&session.newest_change().unwrap()));
+            assert!(!theirs.contains(&page.position));
+        }
+        assert!(dump(&*bed.backend) == before, "{}: somebody wrote", bed.name);
+        // What one tenant writes wakes, and shows, nobody else.
+        let session = session(&catalog, "own");
+        let end = session.newest_change().unwrap();
+        other.create(new_store(SECRET)).unwrap();
+        assert!(session.watch(end, 10, Duration::ZERO).unwrap().items.is_empty());
+        catalog.drop_tenant("other").unwrap();
+        assert_eq!(session.changes(None, 100).unwrap().items.len(), 3);
     }
 }

@@ -1,5 +1,7 @@
 //! Runs resolved operations through the public API, and puts what comes of them into the form that the oracle gives.
 
+mod batch;
+
 use std::cell::RefCell;
 
 use serde_json::{Value, json};
@@ -192,7 +194,7 @@ impl Executor<'_> {
         E::Id::from_uuid(real(&self.ids.borrow(), id))
     }
 
-    fn target<E: Entity>(&self, target: &Target) -> (E::Id, Expectation) {
+    pub(crate) fn target<E: Entity>(&self, target: &Target) -> (E::Id, Expectation) {
         let expectation = match target.expect {
             Expect::Exactly(version) => Expectation::Exactly(version),
             _ => Expectation::Any,
@@ -200,7 +202,7 @@ impl Executor<'_> {
         (self.id::<E>(&target.id), expectation)
     }
 
-    fn input<E: Modelled>(&self, draft: &Draft) -> Option<E::New> {
+    pub(crate) fn input<E: Modelled>(&self, draft: &Draft) -> Option<E::New> {
         E::input(draft, &self.ids.borrow())
     }
 
@@ -215,7 +217,7 @@ impl Executor<'_> {
         self.shown(&ids.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
-    fn patch(&self, steps: &[PatchStep]) -> Result<Patch, Failure> {
+    pub(crate) fn patch(&self, steps: &[PatchStep]) -> Result<Patch, Failure> {
         let json = |value: &PatchValue| match value {
             PatchValue::Json(value) => value.clone(),
             PatchValue::Id(_, id) => json!(real(&self.ids.borrow(), id).to_string()),
@@ -289,18 +291,28 @@ impl Executor<'_> {
             }),
             WriteOp::Delete(kind, target) => by_kind!(kind, E => {
                 let (id, expectation) = self.target::<E>(target);
-                let would = self.deleted(to.would_delete([(id, expectation)]));
+                let would = self.beforehand(|| self.deleted(to.would_delete([(id, expectation)])));
                 agreed(would, self.deleted(to.delete(id, expectation)))
             }),
             WriteOp::DeleteAll(kind, targets) => by_kind!(kind, E => {
                 let members: Vec<_> = targets.iter().map(|target| self.target::<E>(target)).collect();
-                let would = self.deleted(to.would_delete(members.clone()));
+                let would = self.beforehand(|| self.deleted(to.would_delete(members.clone())));
                 agreed(would, self.deleted(to.delete_all(members)))
             }),
             WriteOp::DeleteSelected(kind, selection) => by_kind!(kind, E => {
-                let would = self.deleted(to.would_delete_selected::<E>(self.selection::<E>(selection)));
+                let selected = self.selection::<E>(selection);
+                let would = self.beforehand(|| self.deleted(to.would_delete_selected::<E>(selected)));
                 agreed(would, self.deleted(to.delete_selected::<E>(self.selection::<E>(selection))))
             }),
+            WriteOp::Batch(steps) => self.batch(to, steps),
+            WriteOp::CreateOnce(key, draft) => {
+                by_kind!(draft.kind(), E => self.create_once::<E, W>(to, *key, draft))
+            }
+            WriteOp::BatchOnce(key, steps) => self.batch_once(to, *key, steps),
+            WriteOp::Restore(kind, id) => by_kind!(kind, E => {
+                Ok(self.shown(&self.fail(to.restore(self.id::<E>(id)))?))
+            }),
+            WriteOp::Purge(kind, id) => by_kind!(kind, E => self.deleted(to.purge(self.id::<E>(id)))),
         }
     }
 
@@ -313,7 +325,12 @@ impl Executor<'_> {
         Ok(self.shown(&entity))
     }
 
-    fn deleted(&self, deleted: shelfmark::Result<Deleted>) -> Answer {
+    /// What a deletion would do; nothing to compare with where others come between.
+    fn beforehand(&self, would: impl FnOnce() -> Answer) -> Option<Answer> {
+        (!self.ids.borrow().are_as_they_are()).then(would)
+    }
+
+    pub(crate) fn deleted(&self, deleted: shelfmark::Result<Deleted>) -> Answer {
         let deleted = self.fail(deleted)?;
         Ok(json!({ "stores": deleted.stores, "assets": deleted.assets, "sets": deleted.sets }))
     }
@@ -382,6 +399,11 @@ impl Executor<'_> {
             ReadOp::WouldDeleteSelected(kind, selection) => by_kind!(kind, E => {
                 self.deleted(from.would_delete_selected::<E>(self.selection::<E>(selection)))
             }),
+            ReadOp::Dropped(kind, id) => by_kind!(kind, E => {
+                let dropped = self.fail(from.dropped(self.id::<E>(id)))?;
+                Ok(dropped.map_or(Value::Null, |dropped| self.dropped(&dropped)))
+            }),
+            ReadOp::ListDropped(kind, limit) => self.list_dropped(from, *kind, *limit),
         }
     }
 
@@ -516,11 +538,12 @@ fn filter_of(spec: &FilterSpec) -> Filter {
 }
 
 /// What a deletion gave, which a rehearsal must have given too.
-fn agreed(would: Answer, did: Answer) -> Answer {
-    if would == did {
-        did
-    } else {
-        Ok(json!({ "would": format!("{would:?}"), "did": format!("{did:?}") }))
+fn agreed(would: Option<Answer>, did: Answer) -> Answer {
+    match would {
+        Some(would) if would != did => {
+            Ok(json!({ "would": format!("{would:?}"), "did": format!("{did:?}") }))
+        }
+        _ => did,
     }
 }
 

@@ -16,13 +16,16 @@ mod counting;
 mod environment;
 mod execute;
 mod faulty;
+mod hooks;
 mod memory;
 pub mod operation;
 mod oracle;
 mod outcome;
+pub mod replay;
 pub mod run;
 pub mod strategy;
 mod system;
+mod undrop;
 
 pub use counting::{CountingBackend, Counts, SpaceCounts};
 pub use environment::TestEnvironment;
@@ -30,7 +33,7 @@ pub use faulty::{Fault, Faults, FaultyBackend, HeldCommits};
 pub use memory::MemoryBackend;
 pub use oracle::Oracle;
 pub use outcome::{Failure, Ids, Outcome};
-pub use system::{Storage, System};
+pub use system::{CatalogSetup, Storage, System};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -62,12 +62,16 @@ pub enum Ref {
     Live(u8),
     /// One of the tenant that is there no more.
     Gone(u8),
+    /// One of the tenant that was dropped and is kept, expired or not.
+    Dropped(u8),
     /// One of the other tenant.
     Foreign(u8),
     /// One of the tenant that is there, of another kind.
     OtherKind(u8),
     /// One that never was.
     Unknown(u8),
+    /// One that the same batch creates; outside of a batch one that never was.
+    Local(u8),
     /// The oracle's own id.
     Exact(Uuid),
 }
@@ -267,6 +271,42 @@ pub enum ReadOp {
     FindBySecureQri(String),
     WouldDelete(EntityKind, Vec<Target>),
     WouldDeleteSelected(EntityKind, Selection),
+    Dropped(EntityKind, Ref),
+    /// Every page of this limit.
+    ListDropped(Option<EntityKind>, usize),
+}
+
+/// One operation of a declarative batch.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each is the operation of that name")]
+pub enum BatchStep {
+    Create(Draft),
+    Replace(Target, Draft),
+    Patch(EntityKind, Target, Vec<PatchStep>),
+    Delete(EntityKind, Target),
+}
+
+impl BatchStep {
+    /// The oracle's placeholder of what the operation at this position of a batch creates.
+    pub fn placeholder(position: usize) -> Uuid {
+        Uuid::from_u128(0xBA7C << 112 | position as u128)
+    }
+}
+
+/// An idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnceKey {
+    /// Which of a few.
+    pub key: u8,
+    /// Whether the last request of this form with this key is sent again, in place of the one given.
+    pub again: bool,
+}
+
+impl OnceKey {
+    /// The key's text.
+    pub fn text(self) -> String {
+        format!("key {}", self.key)
+    }
 }
 
 /// Something that changes one tenant in one transaction, also inside of one.
@@ -286,6 +326,11 @@ pub enum WriteOp {
     Delete(EntityKind, Target),
     DeleteAll(EntityKind, Vec<Target>),
     DeleteSelected(EntityKind, Selection),
+    Batch(Vec<BatchStep>),
+    CreateOnce(OnceKey, Draft),
+    BatchOnce(OnceKey, Vec<BatchStep>),
+    Restore(EntityKind, Ref),
+    Purge(EntityKind, Ref),
 }
 
 /// What happens inside of a transaction.
@@ -344,6 +389,10 @@ pub enum Operation {
     Tenants,
     /// Drops a tenant.
     DropTenant(Tenant),
+    /// Reads the change feed from where it was read to the last time, in pages of so many.
+    FollowChanges(Tenant, usize),
+    /// Removes what has outlived its retention.
+    Sweep,
     /// Moves the clock by milliseconds.
     Clock(i64),
     /// Makes deferred commits durable.
@@ -405,6 +454,8 @@ names! { ReadOp:
     ReadOp::FindBySecureQri(..) => "find_by_secure_qri",
     ReadOp::WouldDelete(..) => "would_delete",
     ReadOp::WouldDeleteSelected(..) => "would_delete_selected",
+    ReadOp::Dropped(..) => "dropped",
+    ReadOp::ListDropped(..) => "list_dropped",
 }
 
 names! { WriteOp:
@@ -419,6 +470,13 @@ names! { WriteOp:
     WriteOp::Delete(..) => "delete",
     WriteOp::DeleteAll(..) => "delete_all",
     WriteOp::DeleteSelected(..) => "delete_selected",
+    WriteOp::Batch(..) => "batch",
+    WriteOp::CreateOnce(OnceKey { again: false, .. }, _) => "create_once",
+    WriteOp::CreateOnce(OnceKey { again: true, .. }, _) => "create_once again",
+    WriteOp::BatchOnce(OnceKey { again: false, .. }, _) => "batch_once",
+    WriteOp::BatchOnce(OnceKey { again: true, .. }, _) => "batch_once again",
+    WriteOp::Restore(..) => "restore",
+    WriteOp::Purge(..) => "purge",
 }
 
 names! { Step:
@@ -445,6 +503,8 @@ names! { Operation:
     Operation::FollowCursor { back: true } => "follow prev",
     Operation::Tenants => "tenants",
     Operation::DropTenant(_) => "drop_tenant",
+    Operation::FollowChanges(..) => "follow_changes",
+    Operation::Sweep => "sweep",
     Operation::Clock(_) => "clock",
     Operation::Sync => "sync",
     Operation::Reopen => "reopen",

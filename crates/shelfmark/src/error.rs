@@ -4,6 +4,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::batch::BatchFailure;
+use crate::changes::Position;
+use crate::hooks::Veto;
 use crate::ids::EntityId;
 
 /// How many violations a message tells; the accessor has all.
@@ -55,7 +58,19 @@ error_kinds! {
     OffsetTooDeep => "OFFSET_TOO_DEEP",
     /// The call is larger than a limit allows. Split it, or use the batched mode.
     TooLarge => "TOO_LARGE",
-    /// A write was entered from inside a transaction or an update closure on the same thread. Use the transaction's own handle.
+    /// A hook refused the change ([`Error::violations`] names members where the hook did). Do what its reason says.
+    Vetoed => "VETOED",
+    /// A hook panicked while it was asked about the change; nothing changed. Mend the hook.
+    HookPanicked => "HOOK_PANICKED",
+    /// The idempotency key was used for another request, by the same actor, and has not expired. Use a new key for a new request.
+    KeyReused => "IDEMPOTENCY_KEY_REUSED",
+    /// The change feed no longer holds what followed this position: retention has removed it. Read the whole catalog again, then follow from the newest
+    /// position; [`Error::oldest_change`] is for those who can do without what is gone.
+    ChangesTrimmed => "CHANGES_TRIMMED",
+    /// The position belongs to another feed: the catalog was restored from a backup, or the tenant dropped and made anew. Read the whole catalog
+    /// again, then follow from the newest position.
+    ChangesRewound => "CHANGES_REWOUND",
+    /// A write was entered from inside a transaction, an update closure or a hook on the same thread. Use the transaction's own handle.
     ReentrantWrite => "REENTRANT_WRITE",
     /// The backend or the mode it was opened in cannot do this. Choose another option.
     Unsupported => "UNSUPPORTED",
@@ -174,6 +189,7 @@ enum Detail {
     NotEmpty(Vec<NonEmptyStore>),
     NameTaken(EntityId),
     OpenSnapshots(u64),
+    OldestChange(Position),
 }
 
 /// What happened, to what, and what to do about it.
@@ -198,6 +214,8 @@ struct Inner {
     message: String,
     detail: Detail,
     bulk: Option<BulkFailure>,
+    /// The operations of a batch that failed.
+    failures: Vec<BatchFailure>,
     /// Shared, since writers that were committed together get the same error.
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -214,6 +232,7 @@ impl Error {
             message: message.into(),
             detail,
             bulk: None,
+            failures: Vec::new(),
             source: None,
         }))
     }
@@ -293,6 +312,27 @@ impl Error {
         Self::with_detail(ErrorKind::NameTaken, message, Detail::NameTaken(by))
     }
 
+    pub(crate) fn changes_trimmed(oldest: Position) -> Self {
+        let message = format!(
+            "retention has removed changes behind this position: read everything again, then follow from the newest position (the oldest change still \
+             there lies behind {oldest})"
+        );
+        Self::with_detail(ErrorKind::ChangesTrimmed, message, Detail::OldestChange(oldest))
+    }
+
+    pub(crate) fn vetoed(hook: &str, what: &str, veto: Veto) -> Self {
+        let Veto {
+            reason,
+            violations,
+            cause,
+        } = veto;
+        if let Some(error) = cause {
+            return error;
+        }
+        let message = format!("the hook {hook:?} refuses {what}: {reason}");
+        Self::with_detail(ErrorKind::Vetoed, message, Detail::Violations(violations))
+    }
+
     pub(crate) fn corrupt(keyspace: crate::backend::Keyspace, key: &[u8], what: impl fmt::Display) -> Self {
         let message = format!(
             "{what} in keyspace {} at key {}: run a check, or restore a backup",
@@ -308,12 +348,55 @@ impl Error {
         self
     }
 
+    /// The error of a batch: its first failure, with all of them.
+    pub(crate) fn of_batch(failures: Vec<BatchFailure>) -> Self {
+        let Some(first) = failures.first() else {
+            return Self::new(ErrorKind::Internal, "a batch failed without a failure");
+        };
+        let mut error = first.error.clone().at_bulk_index(Some(first.index), 0);
+        let more = match failures.len() {
+            1 => String::new(),
+            failed => format!(" (and {} more operations failed)", failed - 1),
+        };
+        error.0.message = format!(
+            "operation {} of the batch: {}{more}",
+            first.index, first.error.0.message
+        );
+        error.0.failures = failures;
+        error
+    }
+
+    /// The same error about other ids.
+    pub(crate) fn with_ids(mut self, rename: &dyn Fn(EntityId) -> EntityId) -> Self {
+        let Inner { message, detail, .. } = &mut *self.0;
+        let mut renamed = |id: &mut EntityId| {
+            let old = std::mem::replace(id, rename(*id));
+            if old != *id {
+                *message = message.replace(&old.uuid().to_string(), &id.uuid().to_string());
+            }
+        };
+        match detail {
+            Detail::Missing(missing) => missing.iter_mut().for_each(renamed),
+            Detail::Conflict(conflict) => renamed(&mut conflict.entity),
+            Detail::NameTaken(by) => renamed(by),
+            Detail::NotEmpty(stores) => {
+                for store in stores {
+                    let mut id = EntityId::Store(store.store);
+                    renamed(&mut id);
+                    store.store = crate::StoreId::from_uuid(id.uuid());
+                }
+            }
+            Detail::None | Detail::Violations(_) | Detail::OldestChange(_) | Detail::OpenSnapshots(_) => {}
+        }
+        self
+    }
+
     /// What went wrong, coarse enough to act on.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The broken rules of an [`ErrorKind::Invalid`]; empty for other kinds.
+    /// The broken rules of an [`ErrorKind::Invalid`], and what an [`ErrorKind::Vetoed`] is about; empty for other kinds.
     pub fn violations(&self) -> &[Violation] {
         match &self.0.detail {
             Detail::Violations(violations) => violations,
@@ -359,6 +442,20 @@ impl Error {
             Detail::OpenSnapshots(count) => Some(*count),
             _ => None,
         }
+    }
+
+    /// The position before the oldest change that is still there, for an [`ErrorKind::ChangesTrimmed`]: for those who can do without the ones before.
+    pub fn oldest_change(&self) -> Option<Position> {
+        match &self.0.detail {
+            Detail::OldestChange(position) => Some(*position),
+            _ => None,
+        }
+    }
+
+    /// The operations of a [`Batch`](crate::Batch) that were refused, in their order, the first 100 of them: kind and details of this error are those of the
+    /// first. An operation that rests on the creation of a refused one is not among them. Empty for errors of other calls.
+    pub fn failures(&self) -> &[BatchFailure] {
+        &self.0.failures
     }
 
     /// Where a bulk call stopped, when the error comes from one.

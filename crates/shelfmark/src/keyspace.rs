@@ -34,7 +34,7 @@ macro_rules! keyspaces {
 }
 
 keyspaces! {
-    /// name → what the file is: format, Unicode version, options, cursor key, the next tenant's number
+    /// name → what the file is: format, Unicode version, options, cursor key, feed id, the next tenant's number
     Meta => "meta",
     /// name of a tenant → its number, u32
     Tenant => "tenant",
@@ -73,6 +73,17 @@ keyspaces! {
     /// prefix of another keyspace's keys, then that keyspace's position (u8) → how many keys there begin with the prefix, u64
     /// (backends that keep counters)
     Counter => "counter",
+    /// T sequence (u64) → one record of what happened (with a change feed)
+    Change => "change",
+    /// T BLAKE3-128(actor and idempotency key) → actor, key, fingerprint of the request, its answer, when all expire
+    Request => "request",
+    /// T expiry (48 bits of milliseconds) BLAKE3-128 → empty: the rows of `request` by expiry
+    RequestByExpiry => "request_by_expiry",
+    /// T time of the deletion (48 bits of milliseconds) E → empty: what was dropped and may be restored, oldest first
+    Dropped => "dropped",
+    /// T E of the root, E of the root or of what went with it, part (u8) → when, by whom and with how much it was dropped (part 0, of the root), head (part 1),
+    /// schemas (part 2)
+    DroppedRow => "dropped_row",
 }
 
 impl Keyspace {
@@ -96,6 +107,18 @@ impl Keyspace {
                 | Keyspace::Asset
                 | Keyspace::Set
                 | Keyspace::SetSchema
+        ) && !self.remembers()
+    }
+
+    /// Whether it tells of the past: the change feed, answers to requests, what was dropped. Only these may name an entity that is no more.
+    pub const fn remembers(self) -> bool {
+        matches!(
+            self,
+            Keyspace::Change
+                | Keyspace::Request
+                | Keyspace::RequestByExpiry
+                | Keyspace::Dropped
+                | Keyspace::DroppedRow
         )
     }
 }
@@ -171,6 +194,8 @@ pub(crate) mod keys {
     pub(crate) const TENANT: usize = 4;
     /// Bytes of a time in a key: milliseconds in 48 bits, as in a version 7 UUID.
     pub(crate) const TIME: usize = 6;
+    /// Bytes of a sequence number in a key.
+    pub(crate) const SEQUENCE: usize = 8;
 
     /// The longest key: an index entry whose text is all escapes, and its end.
     pub(crate) const MAX_KEY: usize = TENANT + ID + 2 * FOLDED_BYTES + 1 + ID;
@@ -180,6 +205,7 @@ pub(crate) mod keys {
     pub(crate) const META_OPTIONS: &[u8] = b"options";
     pub(crate) const META_CURSOR_KEY: &[u8] = b"cursor_key";
     pub(crate) const META_NEXT_TENANT: &[u8] = b"next_tenant";
+    pub(crate) const META_FEED_ID: &[u8] = b"feed_id";
 
     /// T E: the key of an entity in its keyspace.
     pub(crate) fn entity(tenant: TenantNumber, id: Uuid) -> [u8; TENANT + ID] {
@@ -242,6 +268,84 @@ pub(crate) mod keys {
         key
     }
 
+    /// T sequence
+    pub(crate) fn change(tenant: TenantNumber, sequence: u64) -> [u8; TENANT + SEQUENCE] {
+        let mut key = [0; TENANT + SEQUENCE];
+        key[..TENANT].copy_from_slice(&tenant.0.to_be_bytes());
+        key[TENANT..].copy_from_slice(&sequence.to_be_bytes());
+        key
+    }
+
+    /// T hash: what an actor asked with an idempotency key. A hash that nobody can make collide: another's key never stands in the way.
+    pub(crate) fn request(tenant: TenantNumber, actor: &str, idempotency_key: &str) -> [u8; TENANT + ID] {
+        let mut hasher = blake3::Hasher::new();
+        // The actor's length keeps the two apart.
+        hasher.update(&(actor.len() as u64).to_be_bytes());
+        hasher.update(actor.as_bytes());
+        hasher.update(idempotency_key.as_bytes());
+        let mut key = [0; TENANT + ID];
+        key[..TENANT].copy_from_slice(&tenant.0.to_be_bytes());
+        key[TENANT..].copy_from_slice(&hasher.finalize().as_bytes()[..ID]);
+        key
+    }
+
+    /// T expiry hash, of the row of `request` with this key.
+    pub(crate) fn request_by_expiry(request: &[u8; TENANT + ID], expiry: Timestamp) -> Vec<u8> {
+        let (tenant, hash) = request.split_at(TENANT);
+        [tenant, &time_bytes(expiry), hash].concat()
+    }
+
+    /// The key in `request` that an entry of `request_by_expiry` stands for; `None` where it has a wrong form.
+    pub(crate) fn request_of(by_expiry: &[u8]) -> Option<[u8; TENANT + ID]> {
+        let (tenant, rest) = by_expiry.split_at_checked(TENANT)?;
+        let (_, hash) = rest.split_at_checked(TIME)?;
+        [tenant, hash].concat().try_into().ok()
+    }
+
+    /// T time: what the keys of everything dropped at this moment begin with.
+    pub(crate) fn dropped_at(tenant: TenantNumber, time: Timestamp) -> [u8; TENANT + TIME] {
+        let mut key = [0; TENANT + TIME];
+        key[..TENANT].copy_from_slice(&tenant.0.to_be_bytes());
+        key[TENANT..].copy_from_slice(&time_bytes(time));
+        key
+    }
+
+    /// T time E
+    pub(crate) fn dropped(tenant: TenantNumber, time: Timestamp, id: Uuid) -> Vec<u8> {
+        finish(dropped_at(tenant, time).to_vec(), id)
+    }
+
+    /// The time and the id in the key of something dropped.
+    pub(crate) fn of_dropped(key: &[u8]) -> Option<(Timestamp, Uuid)> {
+        let (time, id) = key.get(TENANT..)?.split_first_chunk::<TIME>()?;
+        let mut wide = [0; 8];
+        wide[8 - TIME..].copy_from_slice(time);
+        let time = Timestamp::from_millis_lossy(i64::from_be_bytes(wide));
+        Some((time, Uuid::from_slice(id).ok()?))
+    }
+
+    /// T root E part
+    pub(crate) fn dropped_row(tenant: TenantNumber, root: Uuid, id: Uuid, part: u8) -> Vec<u8> {
+        let mut key = finish(entity(tenant, root).to_vec(), id);
+        key.push(part);
+        key
+    }
+
+    /// The root, the id and the part in the key of a dropped row.
+    pub(crate) fn of_dropped_row(key: &[u8]) -> Option<(Uuid, Uuid, u8)> {
+        let (root, rest) = key.get(TENANT..)?.split_first_chunk::<ID>()?;
+        match rest.split_first_chunk::<ID>()? {
+            (id, &[part]) => Some((Uuid::from_bytes(*root), Uuid::from_bytes(*id), part)),
+            _ => None,
+        }
+    }
+
+    /// The sequence number in the key of a change.
+    pub(crate) fn sequence_of(key: &[u8]) -> Option<u64> {
+        let bytes = key.get(TENANT..)?;
+        bytes.try_into().map(u64::from_be_bytes).ok()
+    }
+
     /// The id that an entity's key or an index key ends with; `None` where the key is too short for one.
     pub(crate) fn id_at_end(key: &[u8]) -> Option<Uuid> {
         let start = key.len().checked_sub(ID).filter(|&start| start >= TENANT)?;
@@ -302,6 +406,52 @@ pub(crate) mod bounds {
         let mut start = prefix.clone();
         start.extend_from_slice(&keys::time_bytes(since));
         KeyRange::new(start, KeyRange::prefix(&prefix).end)
+    }
+
+    /// The changes from this sequence number on, up to but without `end`.
+    pub(crate) fn changes(tenant: TenantNumber, start: u64, end: u64) -> KeyRange {
+        KeyRange::new(
+            keys::change(tenant, start).to_vec(),
+            Some(keys::change(tenant, end).to_vec()),
+        )
+    }
+
+    /// The entries of what expired at `now` or before.
+    pub(crate) fn requests_expired(of: TenantNumber, now: Timestamp) -> KeyRange {
+        let KeyRange { start, .. } = tenant(of);
+        let after = Timestamp::from_millis_lossy(now.millis().saturating_add(1));
+        let end = [&start[..], &keys::time_bytes(after)].concat();
+        KeyRange::new(start, Some(end))
+    }
+
+    /// What was dropped at `time` or before.
+    pub(crate) fn dropped_until(tenant: TenantNumber, time: Timestamp) -> KeyRange {
+        let start = self::tenant(tenant).start;
+        let end = KeyRange::prefix(&keys::dropped_at(tenant, time)).end;
+        // Nothing is dropped before 1970.
+        let end = if time.millis() < 0 {
+            Some(start.clone())
+        } else {
+            end
+        };
+        KeyRange::new(start, end)
+    }
+
+    /// What was dropped after `time`; before `position`, where there is one.
+    pub(crate) fn dropped_after(
+        tenant: TenantNumber,
+        time: Timestamp,
+        position: Option<(Timestamp, Uuid)>,
+    ) -> KeyRange {
+        let start = dropped_until(tenant, time).end.unwrap_or_default();
+        let KeyRange { end, .. } = self::tenant(tenant);
+        let end = position.map_or(end, |(time, id)| Some(keys::dropped(tenant, time, id)));
+        KeyRange::new(start, end)
+    }
+
+    /// Every row of what was dropped with a root.
+    pub(crate) fn dropped_rows(tenant: TenantNumber, root: Uuid) -> KeyRange {
+        KeyRange::prefix(&keys::entity(tenant, root))
     }
 
     /// The entries of one `secureQri`.

@@ -31,6 +31,7 @@
 //! - [`Catalog`] is the open file, [`Options`] how to open it, [`Session`] one tenant and actor.
 //! - [`Read`] and [`Write`] are the operations, on a session, in a [`Transaction`], on a [`TenantSnapshot`]; the type of an id or an input tells the kind of
 //!   entity.
+//! - [`Session::changes`] tells what happened, where [`Options::change_feed`] is on.
 //! - [`Query`] says what to list; [`Error::kind`] what to do when something is refused.
 //! - [`backend`] is the seam to the engine below, for those who bring another.
 
@@ -38,18 +39,24 @@
 #![cfg_attr(not(test), deny(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 pub mod backend;
+mod batch;
 mod bulk;
 mod care;
 mod catalog;
+mod changes;
 mod codec;
+mod compatibility;
 mod engine;
 mod entity;
 mod envelope;
 mod environment;
 mod error;
 mod expectation;
+mod feed;
 mod format;
 mod group;
+mod hooks;
+mod idempotency;
 mod ids;
 mod index;
 mod json;
@@ -62,16 +69,24 @@ mod reentry;
 mod session;
 mod snapshot;
 mod sortkey;
+mod sweep;
 mod tenant_cache;
 mod time;
 mod transaction;
+mod undrop;
 mod violations;
 mod write;
 
 pub use backend::{Concurrency, Durability, Health, Integrity, MaintenanceReport};
+pub use batch::{Batch, BatchFailure, BatchOutcome};
 pub use bulk::{Batched, BulkProgress};
 pub use care::{CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
 pub use catalog::Catalog;
+pub use changes::{Change, ChangeEvent, ChangeRetention, Changes, Descendant, Position};
+pub use compatibility::{
+    Compatibility, SchemaAspect, SchemaChange, SchemaComparison, SchemaCompatibility, compare_data_sets,
+    compare_schemas,
+};
 pub use engine::delete::Deleted;
 pub use entity::{
     AssetInfo, DataAsset, DataField, DataSet, DataStore, DataType, Entity, FieldType, JsonObject,
@@ -81,6 +96,8 @@ pub use entity::{
 pub use environment::{Clock, Environment, IdSource, MonotonicIds};
 pub use error::{BulkFailure, Error, ErrorKind, NonEmptyStore, Result, VersionConflict, Violation};
 pub use expectation::Expectation;
+pub use hooks::{Deletion, Hook, HookView, Proposal, Restoration, Veto};
+pub use idempotency::{IdempotencyKey, Once};
 pub use ids::{AssetId, EntityId, EntityKind, SetId, StoreId};
 pub use list::{
     AllStores, AssetSelection, Cursor, DEFAULT_LIMIT, Filter, Named, Page, Projection, Query, SetSelection,
@@ -91,7 +108,9 @@ pub use patch::Patch;
 pub use read::Read;
 pub use session::Session;
 pub use snapshot::{CatalogSnapshot, TenantSnapshot};
+pub use sweep::Swept;
 pub use time::{Timestamp, TimestampError};
 pub use transaction::Transaction;
+pub use undrop::{Dropped, DroppedPage, DroppedPosition, DroppedQuery};
 pub use uuid::Uuid;
 pub use write::Write;

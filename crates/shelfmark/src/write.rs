@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
-use crate::engine::Stage;
-use crate::engine::change::{self, change};
+use crate::batch::{self, Batch, BatchOutcome};
+use crate::engine::change::{self, Change, Source};
 use crate::engine::create::{self, Parents};
 use crate::engine::delete::{self, Deleted};
+use crate::engine::{Stage, TenantView, undrop};
 use crate::entity::{Entity, NewEntity, TypedId};
 use crate::error::{Error, ErrorKind, Result};
+use crate::idempotency::{self, IdempotencyKey, Once};
 use crate::patch::Patch;
-use crate::read::Read;
+use crate::read::{Context, Read};
 use crate::{EntityId, Expectation};
 
 /// How often an update with [`Expectation::Any`] starts again when others change the entity meanwhile.
@@ -28,6 +30,10 @@ pub trait Write: Read {
         &self,
         operation: impl FnMut(&mut Stage<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T>;
+
+    /// What `work` makes of the newest view, on this thread and before the write is queued; `None` where the work is done in the write itself.
+    #[doc(hidden)]
+    fn ahead<T>(&self, work: impl FnOnce(&TenantView<'_>) -> Result<T>) -> Result<Option<T>>;
 
     /// Runs a caller's closure where it may not enter a write.
     #[doc(hidden)]
@@ -95,8 +101,7 @@ pub trait Write: Read {
         expectation: impl Into<Expectation>,
         new: <I::Entity as Entity>::New,
     ) -> Result<I::Entity> {
-        let expectation = expectation.into();
-        self.run(move |stage| change::<I::Entity>(stage, id, expectation, |_, _, _| Ok(new.clone())))
+        change_one(self, id, expectation.into(), Source::Fields(new))
     }
 
     /// Replaces all of these entities or none, in order. Costs as [`Write::replace`] each, in one commit.
@@ -108,12 +113,12 @@ pub trait Write: Read {
         &self,
         members: impl IntoIterator<Item = (I, Expectation, <I::Entity as Entity>::New)>,
     ) -> Result<Vec<I::Entity>> {
-        let members: Vec<_> = members.into_iter().collect();
-        self.run(move |stage| {
-            each(&members, |(id, expectation, new)| {
-                change::<I::Entity>(stage, *id, *expectation, |_, _, _| Ok(new.clone()))
-            })
-        })
+        change_all(
+            self,
+            members
+                .into_iter()
+                .map(|(id, expectation, new)| (id, expectation, Source::Fields(new))),
+        )
     }
 
     /// Applies a JSON Patch (RFC 6902) to the entity's JSON as the REST API shows it. Members that the catalog sets keep their value, the rest applies.
@@ -140,8 +145,7 @@ pub trait Write: Read {
         expectation: impl Into<Expectation>,
         patch: &Patch,
     ) -> Result<I::Entity> {
-        let (expectation, patch) = (expectation.into(), patch.clone());
-        self.run(move |stage| patch_one(stage, id, expectation, &patch))
+        change_one(self, id, expectation.into(), Source::Patch(patch.clone()))
     }
 
     /// Patches all of these entities or none, in order. Costs as [`Write::patch`] each, in one commit.
@@ -153,12 +157,12 @@ pub trait Write: Read {
         &self,
         members: impl IntoIterator<Item = (I, Expectation, Patch)>,
     ) -> Result<Vec<I::Entity>> {
-        let members: Vec<_> = members.into_iter().collect();
-        self.run(move |stage| {
-            each(&members, |(id, expectation, patch)| {
-                patch_one(stage, *id, *expectation, patch)
-            })
-        })
+        change_all(
+            self,
+            members
+                .into_iter()
+                .map(|(id, expectation, patch)| (id, expectation, Source::Patch(patch))),
+        )
     }
 
     /// Reads the entity, lets `f` change a copy of its settable fields, and replaces it, provided that nobody changed it meanwhile. With
@@ -270,17 +274,155 @@ pub trait Write: Read {
         let selection = selection.into();
         self.run(move |stage| delete::delete_selected::<E>(stage, &selection))
     }
+
+    /// Runs every operation of the batch in order, or none, and gives what each came to. Costs as the operations each, in one commit; inputs are checked and
+    /// encoded on this thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::create`], [`Write::replace`], [`Write::patch`] and [`Write::delete`]: kind and details are those of the first operation that fails,
+    /// [`Error::bulk`] has its index, [`Error::failures`] all of them. `TooLarge` for more than [`Batch::MAX_OPERATIONS`] operations, or more encoded bytes created and
+    /// changed than [`Options::atomic_bulk_bytes`](crate::Options::atomic_bulk_bytes).
+    fn batch(&self, batch: &Batch) -> Result<Vec<BatchOutcome>> {
+        let plan = batch::plan(self, batch)?;
+        self.run(move |stage| plan.run(stage, |_, _| Ok(())))
+    }
+
+    /// Creates an entity, as [`Write::create`], unless this actor did so with this key before: then gives the entity as it was, and does nothing. Of any
+    /// number that come at once exactly one creates. A failure is not remembered. Costs one key lookup, and two more rows where it creates.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::create`]; `KeyReused` where the key was used for another request, `TooLarge` for an answer of more than 1 MiB encoded, in both cases before
+    /// anything is written.
+    fn create_once<N: NewEntity>(&self, key: &IdempotencyKey, new: N) -> Result<Once<N::Entity>> {
+        idempotency::create_once(self, key, new)
+    }
+
+    /// Runs a batch, as [`Write::batch`], unless this actor did so with this key before: then gives the first outcomes, and does nothing. A batch that was made anew
+    /// with the same operations is the same one.
+    ///
+    /// ```
+    /// # use shelfmark::{Batch, Catalog, IdempotencyKey, NewDataAsset, NewDataStore, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// let ask = || {
+    ///     let mut batch = Batch::new();
+    ///     let store = batch.create(NewDataStore::new("warehouse", "postgres"));
+    ///     batch.create(NewDataAsset::new(store, "sales", "qix-df"));
+    ///     session.batch_once(&IdempotencyKey::new("import 17")?, &batch)
+    /// };
+    /// let (first, again) = (ask()?, ask()?);
+    /// assert!(again.replayed && again.value == first.value);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::batch`]; `KeyReused` and `TooLarge` as [`Write::create_once`].
+    fn batch_once(&self, key: &IdempotencyKey, batch: &Batch) -> Result<Once<Vec<BatchOutcome>>> {
+        idempotency::batch_once(self, key, batch)
+    }
+
+    /// Brings back what was deleted under this id, and gives it: at its next version, modified now by the actor. The data sets that went with an asset come back
+    /// with their versions and times; those that had been deleted before it do not. O(what comes back).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use shelfmark::{Expectation, NewDataAsset, NewDataSet, NewDataStore, Options, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// let catalog = Options::new().undrop(Duration::from_secs(7 * 86_400)).in_memory()?;
+    /// let session = catalog.session("acme", "ann")?;
+    /// # let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// # let asset = session.create(NewDataAsset::new(store.id, "sales", "qix-df"))?;
+    /// # let set = session.create(NewDataSet::new(asset.id, "orders", "qdf:files:acme:orders", "qri:orders"))?;
+    /// session.delete(asset.id, Expectation::Any)?; // with its data set
+    /// let restored = session.restore(asset.id)?;
+    /// assert_eq!(restored.version, asset.version + 1);
+    /// assert_eq!(session.get(set.id)?, Some(set));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where nothing was dropped under this id, or where it has expired; `NotFound` naming the parent where that is not there; `NameTaken` where
+    /// technical names are unique; `Unsupported` where the catalog was opened without [`Options::undrop`](crate::Options::undrop); `Invalid` where the entity is so
+    /// large that the actor's name makes it too large.
+    fn restore<I: TypedId>(&self, id: I) -> Result<I::Entity> {
+        self.run(move |stage| undrop::restore(stage, id))
+    }
+
+    /// Removes for good what was deleted under this id, before its retention is over, and tells what went. O(what goes).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use shelfmark::{ErrorKind, Expectation, NewDataStore, Options, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let catalog = Options::new().undrop(Duration::from_secs(60)).in_memory()?;
+    /// # let session = catalog.session("acme", "ann")?;
+    /// # let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// session.delete(store.id, Expectation::Any)?;
+    /// assert_eq!(session.purge(store.id)?.stores, 1);
+    /// assert_eq!(session.restore(store.id).unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where nothing was dropped under this id, or where it has expired; `Unsupported` where the catalog was opened without
+    /// [`Options::undrop`](crate::Options::undrop).
+    fn purge<I: TypedId>(&self, id: I) -> Result<Deleted> {
+        let id = id.into();
+        self.run(move |stage| undrop::purge(stage, id))
+    }
 }
 
-fn patch_one<I: TypedId>(
-    stage: &mut Stage<'_>,
+/// Changes one entity.
+fn change_one<W: Write + ?Sized, I: TypedId>(
+    writer: &W,
     id: I,
     expectation: Expectation,
-    patch: &Patch,
+    source: Source<I::Entity>,
 ) -> Result<I::Entity> {
-    change::<I::Entity>(stage, id, expectation, |stage, old, violations| {
-        change::patched::<I::Entity>(stage, id.uuid(), old, patch, violations)
-    })
+    let change = Change {
+        id,
+        expectation,
+        source,
+    };
+    let Context { settings, actor } = writer.context();
+    // What is wrong with it on the newest view is wrong with it.
+    let ahead = writer.ahead(|view| change.work_out(settings, actor, view))?;
+    writer.run(move |stage| change.stage(stage, ahead.as_ref()))
+}
+
+/// Changes all of these or none, in order.
+fn change_all<W: Write + ?Sized, I: TypedId>(
+    writer: &W,
+    members: impl Iterator<Item = (I, Expectation, Source<I::Entity>)>,
+) -> Result<Vec<I::Entity>> {
+    let Context { settings, actor } = writer.context();
+    let changes: Vec<Change<I::Entity>> = members
+        .map(|(id, expectation, source)| Change {
+            id,
+            expectation,
+            source,
+        })
+        .collect();
+    // One member may rest on what another changes: what fails here is worked out again in its place.
+    let ahead = writer.ahead(|view| {
+        let worked = changes
+            .iter()
+            .map(|change| change.work_out(settings, actor, view).ok());
+        Ok(worked.collect::<Vec<_>>())
+    })?;
+    let changes: Vec<_> = changes
+        .into_iter()
+        .zip(ahead.into_iter().flatten().chain(std::iter::repeat_with(|| None)))
+        .collect();
+    writer.run(move |stage| each(&changes, |(change, ahead)| change.stage(stage, ahead.as_ref())))
 }
 
 /// What `work` makes of each member; the first error names its member.

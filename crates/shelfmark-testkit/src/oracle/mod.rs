@@ -1,40 +1,54 @@
 //! The contract, implemented naively over maps and JSON, without anything of the engine but its public types: what every operation
 //! must give. It shares no code with what it judges, so that a mistake would have to be made twice.
 
+mod batch;
+mod feed;
 mod fields;
+mod hooks;
 mod list;
 mod patch;
 mod read;
 mod resolve;
 mod state;
+mod undrop;
 mod write;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 use shelfmark::{EntityKind, ErrorKind};
 use uuid::Uuid;
 
+use self::feed::Followed;
 use self::list::{Edge, Place, Slice};
 use self::state::{Record, State};
 use crate::environment::TestEnvironment;
 use crate::operation::{Actor, Draft, End, Form, Operation, QuerySpec, Step, Tenant, WriteOp};
 use crate::outcome::{Failure, Ids, Outcome};
+use crate::system::CatalogSetup;
 
-/// Predicts what operations give. Its n-th entity has the id n.
-#[derive(Debug)]
+/// Predicts what operations give. Its n-th entity has the id n, unless it is given others.
+#[derive(Debug, Clone)]
 pub struct Oracle {
     environment: TestEnvironment,
-    unique_technical_names: bool,
+    setup: CatalogSetup,
     state: State,
     held: Option<State>,
     kept: Option<Kept>,
+    /// How far each tenant's change feed has been read.
+    followed: BTreeMap<Tenant, Followed>,
     /// Of every entity ever created, those of transactions that failed included.
     born: Vec<(Tenant, EntityKind)>,
+    /// Whom everything is ascribed to, in place of the operations' actors.
+    alias: Option<String>,
+    /// The ids of the entities that are created next.
+    to_come: VecDeque<Uuid>,
+    asked: batch::Asked,
 }
 
 /// The page that cursors were kept of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Kept {
     tenant: Tenant,
     query: QuerySpec,
@@ -42,6 +56,9 @@ struct Kept {
     prev: Option<Edge>,
     next: Option<Edge>,
 }
+
+/// What a failed call goes back to.
+type Before = (State, usize, VecDeque<Uuid>);
 
 /// What an operation was refused for, or what it gave.
 type Answer = Result<Value, Failure>;
@@ -55,15 +72,46 @@ fn outcome(answer: Answer) -> Outcome {
 
 impl Oracle {
     /// An oracle of an empty catalog.
-    pub fn new(unique_technical_names: bool) -> Self {
+    pub fn new(setup: CatalogSetup) -> Self {
         Self {
             environment: TestEnvironment::new(0),
-            unique_technical_names,
-            state: State::default(),
+            setup,
+            state: State {
+                hooks: setup.hooks,
+                ..State::default()
+            },
             held: None,
             kept: None,
+            followed: BTreeMap::new(),
             born: Vec::new(),
+            alias: None,
+            to_come: VecDeque::new(),
+            asked: batch::Asked::default(),
         }
+    }
+
+    /// Applies an operation that names real ids, ascribed to `actor`, and gives what must come of it; the entities that it creates get these ids.
+    pub fn apply_as(&mut self, actor: &str, created: &[Uuid], operation: &Operation) -> Outcome {
+        self.alias = Some(actor.to_owned());
+        self.to_come = created.iter().copied().collect();
+        self.apply(operation).1
+    }
+
+    /// What [`Oracle::apply_as`] would give now.
+    pub fn would_as(&self, actor: &str, created: &[Uuid], operation: &Operation) -> Outcome {
+        self.clone().apply_as(actor, created, operation)
+    }
+
+    fn actor(&self, actor: Actor) -> String {
+        self.alias.clone().unwrap_or_else(|| actor.name().to_owned())
+    }
+
+    /// The id of the next entity.
+    fn bear(&mut self, tenant: Tenant, kind: EntityKind) -> Uuid {
+        self.born.push((tenant, kind));
+        self.to_come
+            .pop_front()
+            .unwrap_or_else(|| Ids::nth(self.born.len()))
     }
 
     /// The oracle's ids of every entity that was ever created and is there no more.
@@ -106,7 +154,7 @@ impl Oracle {
             }
             Operation::Read(tenant, read) => {
                 let read = self.read_op(*tenant, read);
-                let answer = read::read(&self.state, *tenant, &read);
+                let answer = self.answer(&self.state, *tenant, &read);
                 (Operation::Read(*tenant, read), outcome(answer))
             }
             Operation::Stream(tenant, query) => {
@@ -117,7 +165,7 @@ impl Oracle {
             Operation::ReadHeld(tenant, read) => {
                 let read = self.read_op(*tenant, read);
                 let answer = match &self.held {
-                    Some(held) => read::read(held, *tenant, &read),
+                    Some(held) => self.answer(held, *tenant, &read),
                     None => Ok(json!("nothing is held")),
                 };
                 (Operation::ReadHeld(*tenant, read), outcome(answer))
@@ -135,6 +183,7 @@ impl Oracle {
                 let answer = self.keep_cursors(*tenant, &query);
                 (Operation::KeepCursors(*tenant, query), outcome(answer))
             }
+            Operation::FollowChanges(tenant, _) => (operation.clone(), outcome(self.follow_changes(*tenant))),
             Operation::FollowCursor { back } => (operation.clone(), outcome(self.follow_cursor(*back))),
             other => (other.clone(), outcome(Ok(self.plain(other)))),
         }
@@ -146,7 +195,11 @@ impl Oracle {
             Operation::Hold => self.held = Some(self.state.clone()),
             Operation::Release => self.held = None,
             Operation::Tenants => return json!(self.state.tenants.keys().collect::<Vec<_>>()),
+            Operation::Sweep => return self.sweep_changes(),
             Operation::DropTenant(tenant) => {
+                self.state.feeds.drop_tenant(*tenant);
+                self.state.requests.retain(|(of, ..), _| *of != tenant.name());
+                self.state.dropped.remove(tenant.name());
                 return json!(self.state.tenants.remove(tenant.name()).is_some());
             }
             Operation::Clock(millis) => self.environment.advance(*millis),
@@ -171,12 +224,12 @@ impl Oracle {
                 }
                 Step::Read(read) => {
                     let read = self.read_op(tenant, read);
-                    let answer = read::read(&self.state, tenant, &read);
+                    let answer = self.answer(&self.state, tenant, &read);
                     (Step::Read(read), outcome(answer))
                 }
                 Step::ReadOutside(read) => {
                     let read = self.read_op(tenant, read);
-                    let answer = read::read(&before, tenant, &read);
+                    let answer = self.answer(&before, tenant, &read);
                     (Step::ReadOutside(read), outcome(answer))
                 }
                 Step::Reenter => {
@@ -203,23 +256,34 @@ impl Oracle {
 
     /// Runs a write that happens wholly or not at all.
     fn write(&mut self, tenant: Tenant, actor: Actor, write: &WriteOp) -> (WriteOp, Outcome) {
+        if let Some(done) = self.batched(tenant, actor, write) {
+            return done;
+        }
         let write = self.write_op(tenant, write);
-        let before = (self.state.clone(), self.born.len());
+        let before = self.before();
         let answer = self
             .run_write(tenant, actor, &write)
             .map_err(|failure| self.undo(before, failure));
         (write, outcome(answer))
     }
 
+    fn before(&self) -> Before {
+        (self.state.clone(), self.born.len(), self.to_come.clone())
+    }
+
     /// Takes back what a failed call did.
-    fn undo(&mut self, (state, born): (State, usize), failure: Failure) -> Failure {
-        let known = Ids::nth(born);
+    fn undo(&mut self, (state, born, to_come): Before, failure: Failure) -> Failure {
         self.state = state;
         self.born.truncate(born);
+        self.to_come = to_come;
+        let known = |id: &Uuid| {
+            let mut tenants = self.state.tenants.values();
+            tenants.any(|entities| entities.0.contains_key(id))
+        };
         Failure {
             name_taken: failure
                 .name_taken
-                .map(|by| if *by > known { Box::default() } else { by }),
+                .map(|by| if known(&by) { by } else { Box::default() }),
             ..failure
         }
     }
@@ -231,12 +295,12 @@ impl Oracle {
             .enumerate()
             .map(|(n, part)| (n * chunk, part))
         {
-            let before = (self.state.clone(), self.born.len());
+            let before = self.before();
             match self.create_each(tenant, actor, chunk) {
                 Ok(more) => ids.extend(more),
                 Err(failure) => {
                     let failure = self.undo(before, failure);
-                    let (index, _) = failure.bulk.unwrap_or_default();
+                    let (index, _) = *failure.bulk.clone().unwrap_or_default();
                     return Err(failure.at(position + index.unwrap_or_default() as usize, position));
                 }
             }

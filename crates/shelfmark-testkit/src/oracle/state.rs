@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use shelfmark::{EntityKind, Timestamp};
 use uuid::Uuid;
 
+use super::feed::Feeds;
 use super::fields::{self, Object};
+use super::undrop::Dropped;
 
 /// One entity.
 #[derive(Debug, Clone)]
@@ -35,6 +37,22 @@ pub(super) struct Entities(pub(super) BTreeMap<Uuid, Rc<Record>>);
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) tenants: BTreeMap<&'static str, Entities>,
+    /// Whether hooks have a say.
+    pub(super) hooks: bool,
+    pub(super) feeds: Feeds,
+    /// What was answered, by tenant, actor and idempotency key.
+    pub(super) requests: BTreeMap<(&'static str, &'static str, u8), Request>,
+    /// Of each tenant, what was dropped and is kept, by the id of its root.
+    pub(super) dropped: BTreeMap<&'static str, BTreeMap<Uuid, Dropped>>,
+}
+
+/// A request with an idempotency key that was answered.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    /// The request, with every reference resolved, as text.
+    pub(super) asked: String,
+    pub(super) expiry: i64,
+    pub(super) answer: Value,
 }
 
 impl State {

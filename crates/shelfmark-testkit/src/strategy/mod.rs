@@ -1,8 +1,10 @@
 //! Sequences of operations: as a proptest strategy, from a seed, from bytes.
 
+mod batches;
 mod inputs;
 mod patches;
 mod queries;
+mod undrop;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,25 +19,27 @@ pub use self::queries::read_op;
 use self::queries::{query, selection};
 use crate::operation::{Actor, End, Expect, Operation, Ref, Step, Target, Tenant, WriteOp};
 use crate::run::Setup;
+use crate::system::CatalogSetup;
 
 /// A setup and a sequence of at most `most` operations.
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
     // So that most sequences have something to work on; shrinking takes it away again.
-    let start =
-        (tenant(), 1..4_usize, 2..7_usize, 3..12_usize).prop_flat_map(|(tenant, stores, assets, sets)| {
-            (
-                vec(draft(EntityKind::Store), stores),
-                vec(draft(EntityKind::Asset), assets),
-                vec(draft(EntityKind::Set), sets),
-            )
-                .prop_map(move |(stores, assets, sets)| {
-                    [stores, assets, sets]
-                        .into_iter()
-                        .flatten()
-                        .map(|draft| Operation::Write(tenant, Actor::Ann, WriteOp::Create(draft)))
-                        .collect::<Vec<_>>()
-                })
-        });
+    // A few have much.
+    let sets = prop_oneof![19 => 3..12_usize, 1 => 40..60_usize];
+    let start = (tenant(), 1..4_usize, 2..7_usize, sets).prop_flat_map(|(tenant, stores, assets, sets)| {
+        (
+            vec(draft(EntityKind::Store), stores),
+            vec(draft(EntityKind::Asset), assets),
+            vec(draft(EntityKind::Set), sets),
+        )
+            .prop_map(move |(stores, assets, sets)| {
+                [stores, assets, sets]
+                    .into_iter()
+                    .flatten()
+                    .map(|draft| Operation::Write(tenant, Actor::Ann, WriteOp::Create(draft)))
+                    .collect::<Vec<_>>()
+            })
+    });
     let start = prop_oneof![1 => Just(Vec::new()), 9 => start];
     let more = vec(operation(), 1..most.saturating_sub(20).max(2));
     (setup(), start, more).prop_map(|(setup, mut operations, more)| {
@@ -75,16 +79,49 @@ fn setup() -> impl Strategy<Value = Setup> {
     let retries = prop_oneof![2 => Just(0_u64), 1 => 1..4_u64];
     (
         any::<bool>(),
+        changes(),
         proptest::bool::weighted(0.8),
         any::<bool>(),
         retries,
+        proptest::bool::weighted(0.2),
+        batches::expiry(),
+        undrop::retention(),
     )
-        .prop_map(|(unique_technical_names, deferred, shared, retry_plans)| Setup {
-            unique_technical_names,
-            deferred,
-            shared,
-            retry_plans,
-        })
+        .prop_map(
+            |(
+                unique_technical_names,
+                changes,
+                deferred,
+                shared,
+                retry_plans,
+                hooks,
+                idempotency_expiry,
+                undrop,
+            )| {
+                Setup {
+                    catalog: CatalogSetup {
+                        unique_technical_names,
+                        hooks,
+                        change_feed: changes.is_some(),
+                        retained_changes: changes.flatten(),
+                        idempotency_expiry,
+                        undrop,
+                    },
+                    deferred,
+                    shared,
+                    retry_plans,
+                }
+            },
+        )
+}
+
+/// Whether there is a change feed, and how many changes it keeps.
+fn changes() -> impl Strategy<Value = Option<Option<u64>>> {
+    prop_oneof![
+        1 => Just(None),
+        3 => Just(Some(None)),
+        1 => (0..30_u64).prop_map(|retained| Some(Some(retained))),
+    ]
 }
 
 pub(crate) fn kind() -> impl Strategy<Value = EntityKind> {
@@ -143,8 +180,8 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
     let deletion =
         prop_oneof![1 => Just(EntityKind::Store), 2 => Just(EntityKind::Asset), 4 => Just(EntityKind::Set)];
     prop_oneof![
-        30 => kind().prop_flat_map(draft).prop_map(WriteOp::Create),
-        8 => drafts.prop_map(WriteOp::CreateAll),
+        38 => kind().prop_flat_map(draft).prop_map(WriteOp::Create),
+        13 => drafts.prop_map(WriteOp::CreateAll),
         6 => (target(), kind().prop_flat_map(draft)).prop_map(|(target, draft)| WriteOp::Replace(target, draft)),
         3 => replacements.prop_map(WriteOp::ReplaceAll),
         7 => (kind(), target(), inputs::edit()).prop_map(|(kind, target, edit)| WriteOp::Update(kind, target, edit)),
@@ -158,6 +195,10 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
         3 => (deletion.clone(), vec(target(), 0..4)).prop_map(|(kind, targets)| WriteOp::DeleteAll(kind, targets)),
         2 => deletion.prop_flat_map(|kind| selection(kind, false)
             .prop_map(move |selection| WriteOp::DeleteSelected(kind, selection))),
+        6 => batches::steps().prop_map(WriteOp::Batch),
+        4 => (batches::key(), kind().prop_flat_map(draft)).prop_map(|(key, draft)| WriteOp::CreateOnce(key, draft)),
+        3 => (batches::key(), batches::steps()).prop_map(|(key, steps)| WriteOp::BatchOnce(key, steps)),
+        6 => undrop::write_op(),
     ]
 }
 
@@ -181,7 +222,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         45 => (tenant(), actor(), write_op())
             .prop_map(|(tenant, actor, write)| Operation::Write(tenant, actor, write)),
-        5 => (tenant(), actor(), batch, 1..4_usize)
+        7 => (tenant(), actor(), batch, 1..4_usize)
             .prop_map(|(tenant, actor, drafts, chunk)| Operation::CreateBatched(tenant, actor, drafts, chunk)),
         8 => (tenant(), actor(), vec(step(), 0..7), end)
             .prop_map(|(tenant, actor, steps, end)| Operation::Transact(tenant, actor, steps, end)),
@@ -195,6 +236,8 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         6 => any::<bool>().prop_map(|back| Operation::FollowCursor { back }),
         1 => Just(Operation::Tenants),
         1 => tenant().prop_map(|tenant| Operation::DropTenant(tenant.other())),
+        5 => (select(&Tenant::ALL[..]), 1..20_usize).prop_map(|(tenant, limit)| Operation::FollowChanges(tenant, limit)),
+        1 => Just(Operation::Sweep),
         6 => clock().prop_map(Operation::Clock),
         1 => Just(Operation::Sync),
         1 => Just(Operation::Reopen),

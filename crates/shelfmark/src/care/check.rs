@@ -1,5 +1,8 @@
 //! One walk over everything: what is wrong, and how it could be mended.
 
+mod changes;
+mod undrop;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -18,6 +21,8 @@ use crate::ids::{EntityId, EntityKind, created_time};
 use crate::index::{IndexEntry, counters_of_row};
 use crate::keyspace::{IndexOrder, TenantNumber, entities, keys};
 use crate::{DataAsset, DataSet, DataStore};
+
+mod requests;
 
 /// The most findings that a report lists.
 const MAX_FINDINGS: usize = 10_000;
@@ -67,12 +72,15 @@ pub(super) fn walk(snapshot: &dyn Snapshot, found: &mut dyn FnMut(Finding, Optio
     walk.entities::<DataAsset>()?;
     walk.entities::<DataSet>()?;
     walk.schemas()?;
+    walk.changes()?;
+    walk.requests()?;
     for &space in Keyspace::ALL {
         if space.is_derived() && space != Keyspace::Counter {
             walk.index(space)?;
         }
     }
     walk.counters()?;
+    walk.dropped()?;
     Ok(walk.rows)
 }
 

@@ -34,7 +34,7 @@ pub struct Finding {
 pub enum FindingKind {
     /// A row cannot be decoded, or a key has a wrong form. Restore a backup.
     Unreadable,
-    /// An entity has no parent. Restore a backup.
+    /// An entity has no parent, or of something dropped the record of its deletion is missing. Restore a backup.
     Orphan,
     /// A version, a time or an id that no catalog would have written. Restore a backup.
     Insane,
@@ -48,6 +48,8 @@ pub enum FindingKind {
     StraySchema,
     /// A row of a tenant that does not exist. Restore a backup.
     UnknownTenant,
+    /// The change feed leaves one out. Restore a backup, or have its readers read everything again.
+    MissingChange,
 }
 
 impl FindingKind {
@@ -126,7 +128,7 @@ pub struct CatalogStats {
 
 impl Catalog {
     /// Reads the whole catalog on one snapshot and reports everything that is not as it should be: every row decodes, every index entry has its
-    /// entity and the reverse, counters equal a count, nothing is an orphan, versions and times are sane. O(everything); reads and writes go on meanwhile.
+    /// entity and the reverse, counters equal a count, nothing is an orphan, versions and times are sane, what was dropped is whole. O(everything); reads and writes go on meanwhile.
     ///
     /// ```
     /// # use shelfmark::{Catalog, NewDataStore, Write};
@@ -161,6 +163,7 @@ impl Catalog {
     }
 
     /// Writes everything, as of now, to a new file at `path`, from any backend, while reads and writes go on. A crash leaves no half backup at `path`.
+    /// The copy is a catalog of its own: positions in the change feed of this one mean nothing there (`ChangesRewound`).
     ///
     /// ```
     /// # use shelfmark::{Catalog, NewDataStore, Write};
@@ -179,7 +182,8 @@ impl Catalog {
     ///
     /// `FileExists`, `FileMissing` for a missing directory, `StorageFull`, `Io`, `Corrupt`.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
-        backup::copy(&*self.inner.backend.snapshot()?, path.as_ref())
+        let environment = &self.inner.settings.environment;
+        backup::copy(&*self.inner.backend.snapshot()?, path.as_ref(), environment)
     }
 
     /// Gives unused space back to the file system. O(file). Every writer and every new reader waits meanwhile.

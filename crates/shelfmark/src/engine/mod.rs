@@ -1,13 +1,20 @@
 //! Operations over a view: they read, check rules and expectations, and stage changes. Nothing here commits.
 
+pub(crate) mod batch;
 pub(crate) mod change;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod feed;
+pub(crate) mod follow;
+pub(crate) mod hooked;
+pub(crate) mod idempotency;
+pub(crate) mod retention;
 pub(crate) mod settings;
 pub(crate) mod stage;
 pub(crate) mod tenants;
 #[cfg(test)]
 mod tests;
+pub(crate) mod undrop;
 pub(crate) mod view;
 
 pub(crate) use settings::Settings;

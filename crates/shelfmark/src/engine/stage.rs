@@ -1,5 +1,7 @@
 //! One operation at work: a view with its own changes over it.
 
+use std::fmt;
+
 use super::{Settings, TenantView, tenants};
 use crate::backend::{Keyspace, Overlay, Snapshot, WriteBatch};
 use crate::entity::{Entity, State};
@@ -17,7 +19,20 @@ pub struct Stage<'a> {
     base: &'a dyn Snapshot,
     tenant_name: &'a str,
     tenant: Option<TenantNumber>,
+    /// The sequence number of the next change record, once one has been staged.
+    pub(crate) next_change: Option<u64>,
+    /// The sequence number of the oldest change record, once retention has been looked after.
+    pub(crate) oldest_change: Option<u64>,
     pub(crate) batch: WriteBatch,
+}
+
+impl fmt::Debug for Stage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage")
+            .field("tenant", &self.tenant_name)
+            .field("actor", &self.actor)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Stage<'a> {
@@ -35,8 +50,14 @@ impl<'a> Stage<'a> {
             base,
             tenant_name,
             tenant,
+            next_change: None,
+            oldest_change: None,
             batch: WriteBatch::new(),
         })
+    }
+
+    pub(crate) fn tenant_name(&self) -> &str {
+        self.tenant_name
     }
 
     /// Reads what `base` holds and this stage has changed.
@@ -50,6 +71,45 @@ impl<'a> Stage<'a> {
             name: self.tenant_name,
             number: self.tenant,
         })
+    }
+
+    /// Runs `work` on a stage of its own over this one. Where it fails, nothing of it is left here.
+    pub(crate) fn nested<R>(&mut self, work: impl FnOnce(&mut Stage<'_>) -> Result<R>) -> Result<R> {
+        let overlay = Overlay {
+            base: self.base,
+            staged: &self.batch,
+        };
+        let mut over = Stage {
+            settings: self.settings,
+            actor: self.actor,
+            base: &overlay,
+            tenant_name: self.tenant_name,
+            tenant: self.tenant,
+            next_change: self.next_change,
+            oldest_change: self.oldest_change,
+            batch: WriteBatch::new(),
+        };
+        let value = work(&mut over)?;
+        let Stage {
+            settings: _,
+            actor: _,
+            base: _,
+            tenant_name: _,
+            tenant,
+            next_change,
+            oldest_change,
+            batch,
+        } = over;
+        self.tenant = tenant;
+        self.next_change = next_change;
+        self.oldest_change = oldest_change;
+        self.batch.absorb(batch);
+        Ok(value)
+    }
+
+    /// What is below this stage, without its own changes.
+    pub(crate) fn base(&self) -> &'a dyn Snapshot {
+        self.base
     }
 
     pub(crate) fn now(&self) -> Timestamp {
