@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use shelfmark::Options;
+
 use crate::measure::{median, ratio};
 use crate::plot::Curve;
 use crate::report::{Line, Target, markdown};
 use crate::systems::{BareCreates, FjallCreates, SeveralSqlites, SharedSqlite, Shelf, System};
-use crate::{Result, crash, machine, scratch};
+use crate::{CACHE_BYTES, Result, crash, machine, scratch};
 
 /// Threads, and creates of each thread in a round.
 const SIZES: [(usize, usize); 3] = [(1, 300), (8, 80), (64, 40)];
@@ -39,10 +41,14 @@ pub fn run(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+fn options() -> Options {
+    Options::new().cache_bytes(CACHE_BYTES)
+}
+
 /// The catalog's creates alone.
 pub fn storm_alone(threads: usize, each: usize, base: u64) -> Result<()> {
     let (_directory, path) = scratch()?;
-    let shelf = Shelf::new(&path("catalog"), base, false, false)?;
+    let shelf = Shelf::new(&path("catalog"), base, &options(), "shelfmark", false)?;
     let before = shelf.catalog.stats()?.backend.commits;
     let storm = shelf.create(threads, each, base)?;
     let commits = shelf.catalog.stats()?.backend.commits - before;
@@ -67,9 +73,16 @@ struct Rounds {
 pub fn creates(settings: &Settings) -> Result<(Vec<Line>, Vec<Curve>)> {
     let (_directory, path) = scratch()?;
     let base = settings.base;
-    let shelf = Shelf::new(&path("grouped"), base, false, false)?;
-    let alone = Shelf::new(&path("alone"), base, false, true)?;
-    let quick = Shelf::new(&path("quick"), base, true, false)?;
+    let options = options();
+    let shelf = Shelf::new(&path("grouped"), base, &options, "shelfmark", false)?;
+    let alone = Shelf::new(&path("alone"), base, &options, "one by one", true)?;
+    let quick = Shelf::new(
+        &path("quick"),
+        base,
+        &options.clone().quick_recovery(true),
+        "quick recovery",
+        false,
+    )?;
     let shared = SharedSqlite::new(&path("sqlite"), base)?;
     let several = SeveralSqlites::new(&path("sqlites"), base)?;
     let lsm = FjallCreates::new(&path("fjall"), base, settings.rounds * SIZES[2].0 * SIZES[2].1)?;

@@ -8,12 +8,12 @@ use shelfmark::{
 };
 use shelfmark_benches::data;
 
+use crate::Result;
 use crate::measure::{Storm, storm};
 use crate::peers::bare::{Bare, counters_of};
 use crate::peers::fjall::Fjall;
 use crate::peers::sqlite::{self, Sqlite};
 use crate::rows::{Row, Template};
-use crate::{CACHE_BYTES, Result};
 
 const STORES: u64 = 10;
 /// Assets of the measurements that spread sets over several.
@@ -42,16 +42,13 @@ pub struct Shelf {
     session: Session,
     assets: Vec<AssetId>,
     alone: bool,
-    quick: bool,
+    name: &'static str,
 }
 
 impl Shelf {
     /// A new one, with `base` sets.
-    pub fn new(path: &Path, base: u64, quick: bool, alone: bool) -> Result<Self> {
-        let catalog = Options::new()
-            .cache_bytes(CACHE_BYTES)
-            .quick_recovery(quick)
-            .create(path)?;
+    pub fn new(path: &Path, base: u64, options: &Options, name: &'static str, alone: bool) -> Result<Self> {
+        let catalog = options.create(path)?;
         let session = catalog.session("acme", "ann")?;
         let assets = assets(&session)?;
         session.create_batched(
@@ -63,18 +60,14 @@ impl Shelf {
             session,
             assets,
             alone,
-            quick,
+            name,
         })
     }
 }
 
 impl System for Shelf {
     fn name(&self) -> &'static str {
-        match (self.alone, self.quick) {
-            (true, _) => "one by one",
-            (false, true) => "quick recovery",
-            (false, false) => "shelfmark",
-        }
+        self.name
     }
 
     fn create(&self, threads: usize, each: usize, first: u64) -> Result<Storm> {

@@ -21,9 +21,11 @@ use shelfmark_benches::data;
 
 /// A bulk load: this many sets, so many in a transaction.
 #[derive(Clone, Copy)]
-struct Load {
-    sets: u64,
-    in_one: usize,
+pub struct Load {
+    /// How many sets.
+    pub sets: u64,
+    /// How many of them in a transaction.
+    pub in_one: usize,
 }
 
 pub fn run(settings: &Settings, measured: &mut Measured) -> Result<()> {
@@ -114,10 +116,13 @@ pub fn run(settings: &Settings, measured: &mut Measured) -> Result<()> {
             let turn: Turn<'_> = (
                 "shelfmark",
                 Box::new(move || {
-                    load_shelf(Load {
-                        sets: size,
-                        in_one: size as usize,
-                    })
+                    load_shelf(
+                        Load {
+                            sets: size,
+                            in_one: size as usize,
+                        },
+                        false,
+                    )
                 }),
             );
             points.push((
@@ -160,9 +165,10 @@ fn expect(system: &str, found: u64, expected: u64) -> Result<()> {
     }
 }
 
-fn load_shelf(load: Load) -> Result<f64> {
+/// Seconds that the catalog takes, with or without the change feed.
+pub fn load_shelf(load: Load, feed: bool) -> Result<f64> {
     let (_directory, path) = scratch()?;
-    let catalog = options().create(path("catalog"))?;
+    let catalog = options().change_feed(feed).create(path("catalog"))?;
     let session = catalog.session("acme", "ann")?;
     let assets = assets(&session)?;
     let new = new_sets(&assets, 0..load.sets);
@@ -218,7 +224,7 @@ fn load_everywhere(rounds: usize, load: Load) -> Result<Times> {
     let new = new_sets(&assets, 0..load.sets);
     let environment = Environment::default();
     let turns: Vec<Turn<'_>> = vec![
-        ("shelfmark", Box::new(|| load_shelf(load))),
+        ("shelfmark", Box::new(|| load_shelf(load, false))),
         ("SQLite", Box::new(|| load_sqlite(load, Sqlite::open))),
         (
             "SQLite, two indexes",

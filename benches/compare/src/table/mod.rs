@@ -3,6 +3,7 @@
 mod bare_updates;
 mod bulk;
 mod changes;
+mod feed;
 mod fixture;
 mod lists;
 mod memory;
@@ -101,6 +102,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         &reads::run,
     )?;
     step("changing", settings.wants_any(&["12", "13", "18"]), &changes::run)?;
+    step("change feed", settings.wants("20"), &feed::run)?;
     step("memory", settings.wants("16"), &memory::run)?;
     step(
         "opening after a crash",
