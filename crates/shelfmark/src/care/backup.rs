@@ -2,28 +2,37 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::backend::{
-    Backend, CommitOptions, Direction, Durability, KeyRange, Keyspace, Snapshot, WriteBatch, successor,
+    Backend, ByteStorage, CommitOptions, Direction, Durability, KeyRange, Keyspace, Snapshot, WriteBatch,
+    successor,
 };
 use crate::error::Result;
 use crate::index::counters_of_row;
-use crate::options::new_file;
+use crate::options::{new_file, new_on};
 
 /// The most bytes that one commit of a copy holds.
 const CHUNK_BYTES: usize = 16 << 20;
 
 /// Copies every row of a snapshot to a new file.
 pub(crate) fn copy(from: &dyn Snapshot, path: &Path) -> Result<()> {
-    new_file(path, |to| {
-        for &space in Keyspace::ALL {
-            // The copy counts for itself, whether the original keeps counters or not.
-            if space != Keyspace::Counter {
-                copy_space(from, to, space)?;
-            }
+    new_file(path, |to| copy_all(from, to))
+}
+
+/// Copies every row of a snapshot to an empty storage.
+pub(crate) fn copy_on(from: &dyn Snapshot, storage: Arc<dyn ByteStorage>) -> Result<()> {
+    new_on(storage, |to| copy_all(from, to))
+}
+
+fn copy_all(from: &dyn Snapshot, to: &dyn Backend) -> Result<()> {
+    for &space in Keyspace::ALL {
+        // The copy counts for itself, whether the original keeps counters or not.
+        if space != Keyspace::Counter {
+            copy_space(from, to, space)?;
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 fn copy_space(from: &dyn Snapshot, to: &dyn Backend, space: Keyspace) -> Result<()> {

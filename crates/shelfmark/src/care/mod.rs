@@ -6,8 +6,9 @@ pub(crate) mod repair;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::backend::{BackendStats, Keyspace, Maintenance, MaintenanceReport, hex};
+use crate::backend::{BackendStats, ByteStorage, Keyspace, Maintenance, MaintenanceReport, hex};
 use crate::catalog::Catalog;
 use crate::engine::{TenantView, tenants};
 use crate::error::Result;
@@ -180,6 +181,15 @@ impl Catalog {
     /// `FileExists`, `FileMissing` for a missing directory, `StorageFull`, `Io`, `Corrupt`.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
         backup::copy(&*self.inner.backend.snapshot()?, path.as_ref())
+    }
+
+    /// As [`Catalog::backup`], to an empty storage of the caller's. A crash before this returns leaves a storage that is no backup.
+    ///
+    /// # Errors
+    ///
+    /// `FileExists` where the storage is not empty, `StorageFull`, `Io`, `Corrupt`.
+    pub fn backup_on(&self, storage: Arc<dyn ByteStorage>) -> Result<()> {
+        backup::copy_on(&*self.inner.backend.snapshot()?, storage)
     }
 
     /// Gives unused space back to the file system. O(file). Every writer and every new reader waits meanwhile.
