@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace};
+use shelfmark::backend::{Backend, ByteStorage, Direction, KeyRange, Keyspace};
 use shelfmark::{
     Batched, Catalog, CatalogSnapshot, Cursor, Durability, EntityKind, Error, NewDataStore, Options, Page,
     Session, Stream, Write as _,
@@ -19,6 +19,7 @@ use crate::execute::{Answer, Executor, Modelled, by_kind, outcome};
 use crate::memory::MemoryBackend;
 use crate::operation::{Actor, Draft, End, Operation, QuerySpec, ReadOp, Step, Tenant};
 use crate::outcome::{Failure, Ids, Outcome};
+use crate::storage::History;
 
 /// What a system keeps its catalog in.
 #[derive(Debug)]
@@ -32,6 +33,17 @@ pub enum Storage {
     },
     /// Maps in memory.
     Memory(MemoryBackend),
+    /// The built-in backend over bytes of the test's.
+    Bytes {
+        /// The bytes.
+        storage: Arc<dyn ByteStorage>,
+        /// Whether commits are deferred.
+        deferred: bool,
+        /// Memory for cached pages.
+        cache_bytes: usize,
+        /// Where to note the states, if anywhere.
+        history: Option<History>,
+    },
 }
 
 /// A catalog under test: runs resolved operations and tells what came of them.
@@ -94,6 +106,7 @@ impl System {
         let backend = match &system.storage {
             Storage::File { .. } => system.options().create_backend(system.path())?,
             Storage::Memory(memory) => Arc::new(memory.clone()),
+            Storage::Bytes { storage, .. } => system.options().create_backend_on(Arc::clone(storage))?,
         };
         system.open_on(backend)?;
         Ok(system)
@@ -107,23 +120,46 @@ impl System {
     fn path(&self) -> PathBuf {
         match &self.storage {
             Storage::File { directory, .. } => directory.path().join("catalog.shelf"),
-            Storage::Memory(_) => PathBuf::new(),
+            Storage::Memory(_) | Storage::Bytes { .. } => PathBuf::new(),
         }
     }
 
     fn options(&self) -> Options {
         let durability = match self.storage {
-            Storage::File { deferred: true, .. } => Durability::Deferred,
+            Storage::File { deferred: true, .. } | Storage::Bytes { deferred: true, .. } => {
+                Durability::Deferred
+            }
             _ => Durability::Immediate,
         };
+        let cache_bytes = match self.storage {
+            Storage::Bytes { cache_bytes, .. } => cache_bytes,
+            _ => 4 << 20,
+        };
         Options::new()
-            .cache_bytes(4 << 20)
+            .cache_bytes(cache_bytes)
             .durability(durability)
             .unique_technical_names(self.unique_technical_names)
             .environment(self.environment.environment())
     }
 
+    /// The catalog; `None` after a reopening that failed.
+    pub fn catalog(&self) -> Option<&Catalog> {
+        self.open.as_ref().map(|open| &open.catalog)
+    }
+
+    /// The backend below it; `None` after a reopening that failed.
+    pub fn backend(&self) -> Option<&dyn Backend> {
+        self.open.as_ref().map(|open| &*open.backend)
+    }
+
     fn open_on(&mut self, backend: Arc<dyn Backend>) -> shelfmark::Result<()> {
+        let backend = match &self.storage {
+            Storage::Bytes {
+                history: Some(history),
+                ..
+            } => history.watch(backend)?,
+            _ => backend,
+        };
         let catalog = self.options().on_backend(Arc::clone(&backend))?;
         self.open = Some(Open {
             backend,
@@ -138,6 +174,7 @@ impl System {
         let backend = match &self.storage {
             Storage::File { .. } => self.options().open_backend(self.path())?,
             Storage::Memory(memory) => Arc::new(memory.clone()),
+            Storage::Bytes { storage, .. } => self.options().open_backend_on(Arc::clone(storage))?,
         };
         self.open_on(backend)
     }

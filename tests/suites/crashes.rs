@@ -1,0 +1,115 @@
+//! Losses of power: at every sync of a script the file is rebuilt as the medium may have it, opened, checked and compared.
+
+use std::sync::Arc;
+
+use shelfmark::Options;
+use shelfmark_testkit::storage::{
+    Crash, RecordingStorage, Reference, Survivors, judge, judge_creation, script,
+};
+
+use crate::support::{figures, long_version};
+
+/// How many images of each moment besides none and all.
+const OTHERS: usize = 8;
+
+/// Of so many images of a run one is crashed again while it recovers.
+const RECOVERY_STRIDE: u64 = 40;
+
+/// The most operations of a script.
+const MOST: usize = 150;
+
+#[derive(Default)]
+struct Tally {
+    points: u64,
+    images: u64,
+    recoveries: u64,
+    tasks: usize,
+    states: usize,
+}
+
+fn crash_everywhere(seed: u64, most: usize, tally: &mut Tally) -> Result<(), String> {
+    let mut visit = |crash: &Crash<'_>| {
+        tally.points += 1;
+        let at = |what: &str, survivors: Survivors, wrong: String| {
+            format!("task {}, {what} that left {survivors:?}: {wrong}", crash.task)
+        };
+        for (survivors, image) in crash.point.images(OTHERS, seed ^ tally.points) {
+            tally.images += 1;
+            let recovered = judge(image, crash.allowed).map_err(|wrong| at("a crash", survivors, wrong))?;
+            if tally.images % RECOVERY_STRIDE != 0 {
+                continue;
+            }
+            for point in recovered.take_points() {
+                for (survivors, image) in point.images(3, tally.images) {
+                    tally.recoveries += 1;
+                    judge(image, crash.allowed)
+                        .map_err(|wrong| at("a crash during recovery", survivors, wrong))?;
+                }
+            }
+        }
+        Ok(())
+    };
+    let reference = Reference::run(script(seed, most), &mut visit)?;
+    tally.tasks += reference.tasks.len();
+    tally.states += reference.states.len();
+    Ok(())
+}
+
+/// A run of seeds; each test has its own, so that they run side by side. `SHELFMARK_CRASH_SEED` replays one.
+fn crash_seeds(name: &str, first: u64, count: u64, at_least: u64) {
+    let mut tally = Tally::default();
+    let replay: Option<u64> = std::env::var("SHELFMARK_CRASH_SEED")
+        .ok()
+        .map(|seed| seed.parse().expect("a number"));
+    let count = if long_version() { count * 20 } else { count };
+    let seeds = replay.map_or(first..first + count, |seed| seed..seed + 1);
+    for seed in seeds {
+        if let Err(wrong) = crash_everywhere(seed, MOST, &mut tally) {
+            panic!("SHELFMARK_CRASH_SEED={seed}: {wrong}");
+        }
+    }
+    figures(
+        name,
+        &format!(
+            "{} tasks, {} states, {} syncs, {} images, {} images of recoveries, 0 losses",
+            tally.tasks, tally.states, tally.points, tally.images, tally.recoveries
+        ),
+    );
+    assert!(replay.is_some() || tally.images + tally.recoveries >= at_least);
+}
+
+#[test]
+fn every_crash_leaves_what_was_acknowledged_even_seeds() {
+    crash_seeds("crash images, first half", 1_000, 3, 2_500);
+}
+
+#[test]
+fn every_crash_leaves_what_was_acknowledged_odd_seeds() {
+    crash_seeds("crash images, second half", 2_000, 3, 2_500);
+}
+
+#[test]
+fn a_crash_during_creation_leaves_a_catalog_or_says_that_there_is_none() {
+    let (mut images, mut opened) = (0, 0);
+    for seed in 0..10 {
+        let storage = RecordingStorage::new().recording();
+        let backend = Options::new()
+            .create_backend_on(Arc::new(storage.clone()))
+            .unwrap();
+        drop(Options::new().on_backend(backend).unwrap());
+        for point in storage.take_points() {
+            for (survivors, image) in point.images(OTHERS, seed) {
+                images += 1;
+                match judge_creation(image) {
+                    Ok(whole) => opened += u64::from(whole),
+                    Err(wrong) => panic!("seed {seed}, {survivors:?}: {wrong}"),
+                }
+            }
+        }
+    }
+    figures(
+        "crash images of a creation",
+        &format!("{images} images, {opened} open, the others are refused as unfinished"),
+    );
+    assert!(opened > 0 && opened < images);
+}
