@@ -86,7 +86,7 @@ impl Answers {
             reading,
             text,
         );
-        for sort in ["", "name", "-technicalName", "lastModifiedTime", "description"] {
+        for sort in ["", "-description"] {
             let page = session.list(&Query::<E>::new().sort(sort).limit(1_000).with_schemas());
             let items = page.map(|page| page.items);
             for entity in items.iter().flatten() {
@@ -99,6 +99,8 @@ impl Answers {
             }
             let what = format!("{kind:?}: list by {sort}");
             self.note(tenant, &what, items, reading, |entity| text(&entity.id().uuid()));
+        }
+        for sort in ["name", "-technicalName", "lastModifiedTime"] {
             let names = session.list_names(&Query::<E>::new().sort(sort).limit(1_000));
             let what = format!("{kind:?}: names by {sort}");
             self.note(tenant, &what, names.map(|page| page.items), reading, text);
@@ -183,7 +185,7 @@ impl Sound {
         for tenant in TENANTS {
             let session = session(&catalog, tenant);
             family(&session);
-            for n in 0..3 {
+            for n in 0..2 {
                 let store = session.create(new_store(&format!("store {n}"))).expect("a store");
                 for m in 0..2 {
                     let asset = session
@@ -192,7 +194,7 @@ impl Sound {
                             ..new_asset(store.id, &format!("asset {m}"))
                         })
                         .expect("an asset");
-                    for l in 0..4 {
+                    for l in 0..2 {
                         let set = NewDataSet {
                             name: Some(format!("Set {l}")),
                             description: Some(format!("Orders of the {l}. quarter")),
@@ -204,6 +206,8 @@ impl Sound {
                 }
             }
         }
+        // So that what lies in the file is in use.
+        catalog.compact().expect("a smaller file");
         let answers = Answers::read(&catalog, None, &mut Reading::default());
         drop(catalog);
         Self {
@@ -306,18 +310,27 @@ impl Tally {
     }
 }
 
-/// Flips bytes all over the used pages: every one in the long version.
+/// Flips one bit of each of many bytes: of every byte of the used pages in the long version; else mostly of bytes that hold something.
 fn flips(sound: &Sound, integrity: Integrity, name: &str) -> Tally {
-    let used = sound.pages();
-    let bytes = used.len() * PAGE;
-    let count = if long_version() { bytes } else { 2_400 };
+    let used: Vec<usize> = sound
+        .pages()
+        .iter()
+        .flat_map(|page| page * PAGE..(page + 1) * PAGE)
+        .collect();
+    let (set, count) = match long_version() {
+        true => (used.clone(), used.len()),
+        false => (
+            used.iter().copied().filter(|&at| sound.bytes[at] != 0).collect(),
+            2_000,
+        ),
+    };
     let mut random = Random::new(11);
     let mut tally = Tally::default();
     for flip in 0..count {
         // One in each stretch of the same length, wherever in it.
-        let stretch = bytes / count;
-        let at = flip * stretch + random.below(stretch as u64) as usize;
-        let at = used[at / PAGE] * PAGE + at % PAGE;
+        let from = if flip % 8 == 7 { &used } else { &set };
+        let stretch = from.len() / count;
+        let at = from[flip * stretch + random.below(stretch as u64) as usize];
         let mut damaged = sound.bytes.clone();
         let mask = 1 << random.below(8);
         damaged[at] ^= mask;
@@ -373,7 +386,7 @@ fn a_file_cut_anywhere_is_refused_or_answers_right() {
 fn swapped_and_repeated_pages_give_no_wrong_value() {
     let sound = Sound::new();
     let used = sound.pages();
-    let count = if long_version() { 20_000 } else { 400 };
+    let count = if long_version() { 20_000 } else { 200 };
     for integrity in [Integrity::Trust, Integrity::Verify] {
         let mut random = Random::new(17);
         let mut tally = Tally::default();

@@ -10,6 +10,7 @@ mod documents;
 mod faults;
 mod group;
 mod lists;
+mod medium;
 mod model;
 mod opening;
 mod reads;
