@@ -6,8 +6,8 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use shelfmark::{Catalog, DataStore, ErrorKind, Health, NewDataStore, Options, Query, Read, StoreId, Write};
 use shelfmark_testkit::storage::{
-    Call, RecordingStorage, Reference, Setting, StorageFault, Survivors, Sweep, Task, judge, judge_creation,
-    script, sweep,
+    Call, RecordingStorage, Reference, Setting, StorageFault, Survivors, Sweep, Task, judge_copy,
+    judge_creation, script, sweep,
 };
 
 use crate::support::{assert_clean, family, figures, long_version, new_set, new_store, session};
@@ -134,11 +134,7 @@ fn a_backup_to_a_failing_storage_harms_nothing() {
             let outcome = catalog.backup_on(Arc::new(to.clone()));
             if !to.struck() {
                 outcome.expect("an undisturbed backup");
-                judge(
-                    to.crash_point().image(Survivors::None),
-                    std::slice::from_ref(&rows),
-                )
-                .expect("a backup");
+                judge_copy(to.crash_point().image(Survivors::None), &rows).expect("a backup");
                 break;
             }
             to.mend();
@@ -154,11 +150,8 @@ fn a_backup_to_a_failing_storage_harms_nothing() {
                 judge_creation(to.bytes()).unwrap_or_else(|wrong| panic!("{call:?} {nth}: {wrong}"));
             } else {
                 // It struck behind the last sync that matters.
-                judge(
-                    to.crash_point().image(Survivors::None),
-                    std::slice::from_ref(&rows),
-                )
-                .unwrap_or_else(|wrong| panic!("{call:?} {nth}: {wrong}"));
+                judge_copy(to.crash_point().image(Survivors::None), &rows)
+                    .unwrap_or_else(|wrong| panic!("{call:?} {nth}: {wrong}"));
             }
             assert_eq!(catalog.health(), Health::Healthy);
         }

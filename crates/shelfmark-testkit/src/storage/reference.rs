@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use shelfmark::backend::Keyspace;
 use shelfmark::{Catalog, EntityKind, Error, Options};
 
 use super::history::{History, Rows, rows_of};
@@ -12,7 +13,10 @@ use crate::operation::{FilterSpec, Operation, QuerySpec, Selection, Tenant};
 use crate::oracle::Oracle;
 use crate::outcome::{Failure, Ids, Outcome};
 use crate::strategy;
-use crate::system::{Storage, System};
+use crate::system::{CatalogSetup, Storage, System};
+
+/// The key of the id of a change feed.
+const FEED_ID: &[u8] = b"feed_id";
 
 /// Between so many operations of a script comes one task of another sort.
 const UPKEEP_EVERY: usize = 7;
@@ -33,8 +37,8 @@ pub enum Task {
 /// How a script runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// Whether technical names are unique under their parent.
-    pub unique_technical_names: bool,
+    /// How the catalog is opened.
+    pub catalog: CatalogSetup,
     /// Whether commits are deferred.
     pub deferred: bool,
     /// Memory for cached pages, in bytes: with none, every access to a page is a read.
@@ -46,7 +50,7 @@ pub struct Setting {
 pub fn script(seed: u64, most: usize) -> (Setting, Vec<Task>) {
     let (setup, operations) = strategy::from_seed(seed, most);
     let setting = Setting {
-        unique_technical_names: setup.unique_technical_names,
+        catalog: setup.catalog,
         deferred: seed % 3 == 2,
         cache_bytes: 4 << 20,
     };
@@ -103,7 +107,7 @@ impl Run {
             history,
         };
         Ok(Self {
-            system: System::create("storage", storage, setting.unique_technical_names)?,
+            system: System::create("storage", storage, setting.catalog)?,
             backup: None,
         })
     }
@@ -179,7 +183,7 @@ impl Reference {
     ) -> Result<Self, String> {
         let storage = RecordingStorage::new().recording();
         let history = History::default();
-        let mut oracle = Oracle::new(setting.unique_technical_names);
+        let mut oracle = Oracle::new(setting.catalog);
         let mut run = Run::create(setting, &storage, Some(history.clone())).map_err(told)?;
         storage.take_points();
         let mut show = |task: usize, (first, last): (usize, usize), history: &History| {
@@ -277,9 +281,7 @@ pub(super) fn told(error: Error) -> String {
 fn judge_backup(backup: Option<RecordingStorage>, rows: &Rows) -> Result<(), String> {
     let backup = backup.ok_or("no backup was made")?;
     let left = backup.crash_point().image(super::Survivors::None);
-    judge(left, std::slice::from_ref(rows))
-        .map(drop)
-        .map_err(|fault| format!("the backup: {fault}"))
+    judge_copy(left, rows).map_err(|fault| format!("the backup: {fault}"))
 }
 
 /// Opens what a crash left: it must open, be clean, and hold exactly one of the allowed states. Gives the storage, with the crash points of its recovery.
@@ -308,6 +310,29 @@ pub fn judge(image: Vec<u8>, allowed: &[Rows]) -> Result<RecordingStorage, Strin
     drop(catalog);
     drop(backend);
     Ok(storage)
+}
+
+/// As [`judge`], for a backup: all rows but the id of its change feed are those of the original.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn judge_copy(image: Vec<u8>, rows: &Rows) -> Result<(), String> {
+    let mut allowed = rows.clone();
+    let key = (Keyspace::Meta, FEED_ID.to_vec());
+    if allowed.contains_key(&key) {
+        let options = Options::new();
+        let storage = Arc::new(RecordingStorage::holding(image.clone()));
+        let copied = options.open_backend_on(storage).and_then(|copy| rows_of(&*copy));
+        let own = copied
+            .map_err(told)?
+            .remove(&key)
+            .ok_or("a copy without a feed id")?;
+        if allowed.insert(key, own.clone()).as_ref() == Some(&own) {
+            return Err("the copy has the feed id of its original".to_owned());
+        }
+    }
+    judge(image, &[allowed]).map(drop)
 }
 
 fn difference(one: &Rows, two: &Rows) -> usize {

@@ -49,6 +49,8 @@ pub enum FindingKind {
     StraySchema,
     /// A row of a tenant that does not exist. Restore a backup.
     UnknownTenant,
+    /// The change feed leaves one out. Restore a backup, or have its readers read everything again.
+    MissingChange,
 }
 
 impl FindingKind {
@@ -162,6 +164,7 @@ impl Catalog {
     }
 
     /// Writes everything, as of now, to a new file at `path`, from any backend, while reads and writes go on. A crash leaves no half backup at `path`.
+    /// The copy is a catalog of its own: positions in the change feed of this one mean nothing there (`ChangesRewound`).
     ///
     /// ```
     /// # use shelfmark::{Catalog, NewDataStore, Write};
@@ -180,7 +183,8 @@ impl Catalog {
     ///
     /// `FileExists`, `FileMissing` for a missing directory, `StorageFull`, `Io`, `Corrupt`.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
-        backup::copy(&*self.inner.backend.snapshot()?, path.as_ref())
+        let environment = &self.inner.settings.environment;
+        backup::copy(&*self.inner.backend.snapshot()?, path.as_ref(), environment)
     }
 
     /// As [`Catalog::backup`], to an empty storage of the caller's. A crash before this returns leaves a storage that is no backup.
@@ -189,7 +193,8 @@ impl Catalog {
     ///
     /// `FileExists` where the storage is not empty, `StorageFull`, `Io`, `Corrupt`.
     pub fn backup_on(&self, storage: Arc<dyn ByteStorage>) -> Result<()> {
-        backup::copy_on(&*self.inner.backend.snapshot()?, storage)
+        let environment = &self.inner.settings.environment;
+        backup::copy_on(&*self.inner.backend.snapshot()?, storage, environment)
     }
 
     /// Gives unused space back to the file system. O(file). Every writer and every new reader waits meanwhile.
