@@ -216,7 +216,20 @@ impl Sound {
         }
     }
 
-    /// The pages in use, as far as they show.
+    /// The pages whose damage a verification finds: the others hold what was before, or nothing yet.
+    fn live_pages(&self) -> Vec<usize> {
+        let options = Options::new().integrity(Integrity::Verify);
+        let refuses = |page: &usize| {
+            let mut damaged = self.bytes.clone();
+            damaged[page * PAGE] ^= 0xFF;
+            options
+                .open_backend_on(Arc::new(RecordingStorage::holding(damaged)))
+                .is_err()
+        };
+        quietly(|| self.pages().into_iter().filter(refuses).collect())
+    }
+
+    /// The pages that hold anything.
     fn pages(&self) -> Vec<usize> {
         let used = |page: &[u8]| page.iter().any(|&byte| byte != 0);
         let pages = self.bytes.chunks(PAGE).enumerate();
@@ -312,25 +325,25 @@ impl Tally {
 
 /// Flips one bit of each of many bytes: of every byte of the used pages in the long version; else mostly of bytes that hold something.
 fn flips(sound: &Sound, integrity: Integrity, name: &str) -> Tally {
-    let used: Vec<usize> = sound
-        .pages()
-        .iter()
-        .flat_map(|page| page * PAGE..(page + 1) * PAGE)
-        .collect();
-    let (set, count) = match long_version() {
-        true => (used.clone(), used.len()),
-        false => (
-            used.iter().copied().filter(|&at| sound.bytes[at] != 0).collect(),
-            2_000,
-        ),
+    let bytes_of = |pages: &[usize]| -> Vec<usize> {
+        let bytes = pages.iter().flat_map(|page| page * PAGE..(page + 1) * PAGE);
+        bytes.collect()
+    };
+    let used = bytes_of(&sound.pages());
+    let (set, count) = if long_version() {
+        (used.clone(), used.len())
+    } else {
+        let mut live = bytes_of(&sound.live_pages());
+        live.retain(|&at| sound.bytes[at] != 0);
+        (live, 2_000)
     };
     let mut random = Random::new(11);
     let mut tally = Tally::default();
     for flip in 0..count {
         // One in each stretch of the same length, wherever in it.
         let from = if flip % 8 == 7 { &used } else { &set };
-        let stretch = from.len() / count;
-        let at = from[flip * stretch + random.below(stretch as u64) as usize];
+        let (start, end) = (flip * from.len() / count, (flip + 1) * from.len() / count);
+        let at = from[start + random.below((end - start).max(1) as u64) as usize];
         let mut damaged = sound.bytes.clone();
         let mask = 1 << random.below(8);
         damaged[at] ^= mask;

@@ -10,7 +10,7 @@ use shelfmark_testkit::storage::{
 use crate::support::{figures, long_version};
 
 /// How many images of each moment besides none and all.
-const OTHERS: usize = 8;
+const OTHERS: usize = 12;
 
 /// Of so many images of a run one is crashed again while it recovers.
 const RECOVERY_STRIDE: u64 = 40;
@@ -80,12 +80,12 @@ fn crash_seeds(name: &str, first: u64, count: u64, at_least: u64) {
 
 #[test]
 fn every_crash_leaves_what_was_acknowledged_even_seeds() {
-    crash_seeds("crash images, first half", 1_000, 3, 2_500);
+    crash_seeds("crash images, first half", 1_000, 4, 2_500);
 }
 
 #[test]
 fn every_crash_leaves_what_was_acknowledged_odd_seeds() {
-    crash_seeds("crash images, second half", 2_000, 3, 2_500);
+    crash_seeds("crash images, second half", 2_000, 4, 2_500);
 }
 
 #[test]

@@ -2,13 +2,18 @@
 
 mod bad_input;
 mod care;
+mod compatibility;
 mod concurrency;
 mod conformance;
 mod corruption;
 mod crashes;
 mod documents;
 mod faults;
+mod feed;
 mod group;
+mod hooks;
+mod kill;
+mod linear;
 mod lists;
 mod medium;
 mod model;

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use serde_json::{Value, json};
 use shelfmark::{
     AllStores, AssetId, AssetSelection, Cursor, DataAsset, DataSet, DataStore, Deleted, Entity, EntityKind,
-    Error, Expectation, Filter, Named, NewDataAsset, NewDataSet, NewDataStore, Page, Patch, Projection,
-    Query, Read, Session, SetSelection, StoreId, Timestamp, TypedId, Write,
+    Error, ErrorKind, Expectation, Filter, Named, NewDataAsset, NewDataSet, NewDataStore, Page, Patch,
+    Projection, Query, Read, Session, SetSelection, StoreId, Timestamp, TypedId, Write,
 };
 use uuid::Uuid;
 
@@ -16,6 +16,16 @@ use crate::operation::{
     Selection, Target, WriteOp,
 };
 use crate::outcome::{Failure, Ids, Outcome};
+
+/// What a storage that fails brings about, whatever is asked.
+pub(crate) const OF_STORAGE: [ErrorKind; 6] = [
+    ErrorKind::Io,
+    ErrorKind::StorageFull,
+    ErrorKind::ReadOnly,
+    ErrorKind::Corrupt,
+    ErrorKind::Unavailable,
+    ErrorKind::CommitUnknown,
+];
 
 /// What an operation gave, or why it was refused.
 pub(crate) type Answer = Result<Value, Failure>;
@@ -289,16 +299,17 @@ impl Executor<'_> {
             }),
             WriteOp::Delete(kind, target) => by_kind!(kind, E => {
                 let (id, expectation) = self.target::<E>(target);
-                let would = self.deleted(to.would_delete([(id, expectation)]));
+                let would = self.beforehand(|| self.deleted(to.would_delete([(id, expectation)])));
                 agreed(would, self.deleted(to.delete(id, expectation)))
             }),
             WriteOp::DeleteAll(kind, targets) => by_kind!(kind, E => {
                 let members: Vec<_> = targets.iter().map(|target| self.target::<E>(target)).collect();
-                let would = self.deleted(to.would_delete(members.clone()));
+                let would = self.beforehand(|| self.deleted(to.would_delete(members.clone())));
                 agreed(would, self.deleted(to.delete_all(members)))
             }),
             WriteOp::DeleteSelected(kind, selection) => by_kind!(kind, E => {
-                let would = self.deleted(to.would_delete_selected::<E>(self.selection::<E>(selection)));
+                let selected = self.selection::<E>(selection);
+                let would = self.beforehand(|| self.deleted(to.would_delete_selected::<E>(selected)));
                 agreed(would, self.deleted(to.delete_selected::<E>(self.selection::<E>(selection))))
             }),
         }
@@ -311,6 +322,11 @@ impl Executor<'_> {
         let entity = self.fail(to.create(new))?;
         self.ids.borrow_mut().bind(entity.id().uuid());
         Ok(self.shown(&entity))
+    }
+
+    /// What a deletion would do; nothing to compare with where others come between.
+    fn beforehand(&self, would: impl FnOnce() -> Answer) -> Option<Answer> {
+        (!self.ids.borrow().are_as_they_are()).then(would)
     }
 
     fn deleted(&self, deleted: shelfmark::Result<Deleted>) -> Answer {
@@ -515,12 +531,18 @@ fn filter_of(spec: &FilterSpec) -> Filter {
     filter
 }
 
-/// What a deletion gave, which a rehearsal must have given too.
-fn agreed(would: Answer, did: Answer) -> Answer {
-    if would == did {
-        did
-    } else {
-        Ok(json!({ "would": format!("{would:?}"), "did": format!("{did:?}") }))
+/// What a deletion gave, which a rehearsal must have given too. That the storage fails, no rehearsal foresees.
+fn agreed(would: Option<Answer>, did: Answer) -> Answer {
+    let failed = |answer: &Answer| {
+        let kind = answer.as_ref().err().and_then(|failure| failure.kind);
+        kind.is_some_and(|kind| OF_STORAGE.contains(&kind))
+    };
+    match would {
+        Some(would) if failed(&would) => would,
+        Some(would) if would != did && !failed(&did) => {
+            Ok(json!({ "would": format!("{would:?}"), "did": format!("{did:?}") }))
+        }
+        _ => did,
     }
 }
 

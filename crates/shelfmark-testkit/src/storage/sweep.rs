@@ -8,17 +8,8 @@ use shelfmark::{ErrorKind, Health, NewDataStore, Options, Write as _};
 use super::history::Rows;
 use super::recording::{RecordingStorage, StorageFault};
 use super::reference::{Reference, Run, judge, told};
+use crate::execute::OF_STORAGE;
 use crate::outcome::Outcome;
-
-/// What an error may be that comes of a failing storage.
-const TYPED: [ErrorKind; 6] = [
-    ErrorKind::Io,
-    ErrorKind::StorageFull,
-    ErrorKind::ReadOnly,
-    ErrorKind::Corrupt,
-    ErrorKind::Unavailable,
-    ErrorKind::CommitUnknown,
-];
 
 /// What may be said of the storage that a creation was cut off on.
 const UNFINISHED: [ErrorKind; 3] = [ErrorKind::FileMissing, ErrorKind::NotACatalog, ErrorKind::Corrupt];
@@ -73,7 +64,7 @@ fn once(reference: &Reference, fault: StorageFault, tally: &mut Sweep) -> Result
         Ok(run) => run,
         Err(error) => {
             tally.in_creation += 1;
-            if !TYPED.contains(&error.kind()) {
+            if !OF_STORAGE.contains(&error.kind()) {
                 return Err(format!("creation: {}", told(error)));
             }
             *tally.errors.entry(error.kind().code()).or_default() += 1;
@@ -119,7 +110,7 @@ fn once(reference: &Reference, fault: StorageFault, tally: &mut Sweep) -> Result
 fn kinds_of(outcome: &Outcome) -> Result<BTreeSet<Kind>, String> {
     let mut kinds = BTreeSet::new();
     let mut note = |kind: Option<ErrorKind>| {
-        if let Some(kind) = kind.filter(|kind| TYPED.contains(kind)) {
+        if let Some(kind) = kind.filter(|kind| OF_STORAGE.contains(kind)) {
             kinds.insert(Kind(kind));
         }
     };
@@ -192,7 +183,7 @@ fn recover(
             }
             match catalog.tenants().map_err(|error| error.kind()) {
                 Ok(_) => {}
-                Err(kind) if TYPED.contains(&kind) => {}
+                Err(kind) if OF_STORAGE.contains(&kind) => {}
                 Err(kind) => return Err(format!("a latched catalog reads with {kind}")),
             }
             catalog
