@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use shelfmark::Options;
+use shelfmark::backend::{Backend, CommitOptions, Keyspace, WriteBatch};
+use shelfmark::{Options, Write};
 use shelfmark_testkit::storage::{
-    Crash, RecordingStorage, Reference, Survivors, judge, judge_creation, script,
+    Crash, RecordingStorage, Reference, Rows, Survivors, judge, judge_creation, rows_of, script,
 };
 
-use crate::support::{figures, long_version};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::support::{family, figures, long_version, new_asset, new_set, session};
 
 /// How many images of each moment besides none and all.
 const OTHERS: usize = 12;
@@ -112,4 +115,85 @@ fn a_crash_during_creation_leaves_a_catalog_or_says_that_there_is_none() {
         &format!("{images} images, {opened} open, the others are refused as unfinished"),
     );
     assert!(opened > 0 && opened < images);
+}
+
+/// A value as the engine would store it: see the envelope in `docs/design.md`.
+fn sealed(space: Keyspace, key: &[u8], body: &[u8]) -> Vec<u8> {
+    let seed = xxh3_64_with_seed(key, 1 << 8 | space.index() as u64);
+    let checksum = xxh3_64_with_seed(body, seed) as u32;
+    [&[1][..], &checksum.to_be_bytes(), body].concat()
+}
+
+/// Makes the index entries those of another version of Unicode, so that opening rebuilds them.
+fn make_old(backend: &dyn Backend, rows: &Rows) {
+    let mut plan = |_: &dyn shelfmark::backend::Snapshot| {
+        let mut batch = WriteBatch::new();
+        for ((space, key), value) in rows {
+            if space.is_derived() && *space != Keyspace::Counter {
+                let mut other = key.clone();
+                other[4] ^= 0x55;
+                batch.delete(*space, key.clone());
+                batch.put(*space, other, value.clone());
+            }
+        }
+        let unicode = sealed(Keyspace::Meta, b"unicode", b"1.0.0");
+        batch.put(Keyspace::Meta, b"unicode".to_vec(), unicode);
+        Ok(batch)
+    };
+    backend
+        .commit(CommitOptions::default(), &mut plan)
+        .expect("a commit");
+}
+
+#[test]
+fn a_crash_during_a_migration_leaves_the_old_state_or_the_new() {
+    let options = Options::new();
+    let storage = RecordingStorage::new();
+    let backend = options.create_backend_on(Arc::new(storage.clone())).unwrap();
+    let catalog = options.on_backend(backend.clone()).unwrap();
+    let session = session(&catalog, "acme");
+    let family = family(&session);
+    for n in 0..6 {
+        let asset = session
+            .create(new_asset(family.store, &format!("asset {n}")))
+            .unwrap();
+        session
+            .create_all((0..20).map(|m| new_set(asset.id, &format!("set {m}"))))
+            .unwrap();
+    }
+    let new = rows_of(&*backend).unwrap();
+    make_old(&*backend, &new);
+    let old = rows_of(&*backend).unwrap();
+    assert_ne!(old, new);
+    drop((session, catalog, backend));
+
+    let storage = RecordingStorage::holding(storage.bytes()).recording();
+    let backend = options.open_backend_on(Arc::new(storage.clone())).unwrap();
+    drop(options.on_backend(backend.clone()).unwrap());
+    assert!(
+        rows_of(&*backend).unwrap() == new,
+        "migrated, the rows are not those of this version"
+    );
+    drop(backend);
+    let (mut images, mut migrated) = (0, 0);
+    for (seed, point) in storage.take_points().iter().enumerate() {
+        for (survivors, image) in point.images(if long_version() { 2_000 } else { 60 }, seed as u64) {
+            images += 1;
+            let left = Arc::new(RecordingStorage::holding(image.clone()));
+            let rows = rows_of(&*options.open_backend_on(left).unwrap()).unwrap();
+            assert!(
+                rows == old || rows == new,
+                "{survivors:?} of sync {seed}: a mixture"
+            );
+            migrated += u64::from(rows == new);
+            // Opened as a catalog it is migrated, at last.
+            judge(image, std::slice::from_ref(&new))
+                .unwrap_or_else(|wrong| panic!("{survivors:?} of sync {seed}: {wrong}"));
+        }
+    }
+    figures(
+        "crash images of a migration",
+        &format!("{images} images, {migrated} migrated, the others as before"),
+    );
+    assert!(migrated > 0 && migrated < images);
 }

@@ -10,6 +10,7 @@ mod crashes;
 mod documents;
 mod faults;
 mod feed;
+mod formats;
 mod group;
 mod hooks;
 mod kill;
