@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -237,6 +238,11 @@ impl Sound {
     }
 }
 
+/// Past the capture of a test's output, and of panics.
+fn tell(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
 /// What came of many damaged files.
 #[derive(Debug, Default)]
 struct Tally {
@@ -247,7 +253,7 @@ struct Tally {
     wrong_values: u64,
     wrong_structure: u64,
     found_by_check: u64,
-    found_by_verify_only: u64,
+    not_found: u64,
     panics: u64,
 }
 
@@ -258,7 +264,7 @@ impl Tally {
         let worked = catch_unwind(AssertUnwindSafe(|| self.open(sound, bytes, integrity, what)));
         if worked.is_err() {
             self.panics += 1;
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("panic: {what}\n"));
+            tell(&format!("a panic, {what}"));
         }
     }
 
@@ -285,21 +291,18 @@ impl Tally {
                     .push((Wrong::Structure, format!("{question:?}: {answer:?}")));
             }
         }
-        let values = reading.wrong.iter().find(|(wrong, _)| *wrong == Wrong::Value);
-        assert!(values.is_none(), "{what}: {values:?}");
+        if let Some(value) = reading.wrong.iter().find(|(wrong, _)| *wrong == Wrong::Value) {
+            self.wrong_values += 1;
+            tell(&format!("a wrong value, {what}: {value:?}"));
+        }
         if !reading.wrong.is_empty() {
             self.wrong_structure += 1;
             let checked = catalog.check();
             if checked.as_ref().map_or(true, |report| !report.is_clean()) {
                 self.found_by_check += 1;
             } else {
-                let verified = catalog.verify();
-                assert!(
-                    verified.as_ref().map_or(true, |report| !report.intact),
-                    "{what}: nothing finds {:?}",
-                    reading.wrong
-                );
-                self.found_by_verify_only += 1;
+                self.not_found += 1;
+                tell(&format!("a check finds nothing, {what}: {:?}", reading.wrong));
             }
         } else if reading.refused > 0 {
             self.refused_while_reading += 1;
@@ -319,7 +322,7 @@ impl Tally {
     #[track_caller]
     fn report(&self, what: &str) {
         figures(what, &format!("{self:?}"));
-        assert_eq!((self.panics, self.wrong_values), (0, 0));
+        assert_eq!((self.panics, self.wrong_values, self.not_found), (0, 0, 0));
     }
 }
 
