@@ -1,6 +1,7 @@
 //! Suites that cross crates, in one binary.
 
 mod bad_input;
+mod batch;
 mod care;
 mod compatibility;
 mod concurrency;
@@ -13,6 +14,7 @@ mod feed;
 mod formats;
 mod group;
 mod hooks;
+mod idempotency;
 mod kill;
 mod linear;
 mod lists;

@@ -320,17 +320,19 @@ pub fn judge(image: Vec<u8>, allowed: &[Rows]) -> Result<RecordingStorage, Strin
 pub fn judge_copy(image: Vec<u8>, rows: &Rows) -> Result<(), String> {
     let mut allowed = rows.clone();
     let key = (Keyspace::Meta, FEED_ID.to_vec());
-    if allowed.contains_key(&key) {
-        let options = Options::new();
+    if let Some(id) = allowed.get_mut(&key) {
         let storage = Arc::new(RecordingStorage::holding(image.clone()));
-        let copied = options.open_backend_on(storage).and_then(|copy| rows_of(&*copy));
+        let copied = Options::new()
+            .open_backend_on(storage)
+            .and_then(|copy| rows_of(&*copy));
         let own = copied
             .map_err(told)?
             .remove(&key)
             .ok_or("a copy without a feed id")?;
-        if allowed.insert(key, own.clone()).as_ref() == Some(&own) {
+        if *id == own {
             return Err("the copy has the feed id of its original".to_owned());
         }
+        *id = own;
     }
     judge(image, &[allowed]).map(drop)
 }
