@@ -356,7 +356,7 @@ fn flips(sound: &Sound, integrity: Integrity, name: &str) -> Tally {
                 damaged,
                 integrity,
                 &format!("{name}: bit {mask:#x} at {at}"),
-            )
+            );
         });
     }
     tally

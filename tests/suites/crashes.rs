@@ -42,7 +42,7 @@ fn crash_everywhere(seed: u64, most: usize, tally: &mut Tally) -> Result<(), Str
         for (survivors, image) in crash.point.images(OTHERS, seed ^ tally.points) {
             tally.images += 1;
             let recovered = judge(image, crash.allowed).map_err(|wrong| at("a crash", survivors, wrong))?;
-            if tally.images % RECOVERY_STRIDE != 0 {
+            if !tally.images.is_multiple_of(RECOVERY_STRIDE) {
                 continue;
             }
             for point in recovered.take_points() {

@@ -67,7 +67,7 @@ fn written_now() -> RecordingStorage {
         environment.advance(-700);
         session
             .update(set.id, Expectation::Exactly(0), |set| {
-                set.description = Some("later".into())
+                set.description = Some("later".into());
             })
             .expect("an update");
         session
@@ -166,11 +166,7 @@ fn what_is_written_now_is_what_the_golden_file_says() {
             "format {format} is released: its files stay. Raise the format and write a migration"
         );
         let catalog = options()
-            .on_backend(
-                options()
-                    .open_backend_on(Arc::new(storage.clone()))
-                    .expect("a backend"),
-            )
+            .on_backend(options().open_backend_on(Arc::new(storage)).expect("a backend"))
             .expect("a catalog");
         let answers = serde_json::to_string_pretty(&answers_of(&catalog)).expect("text");
         drop(catalog);

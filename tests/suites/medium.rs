@@ -296,13 +296,25 @@ fn assert_read_only(directory: &Path) {
         Catalog::create(directory.join("other.shelf")).map(drop),
         Catalog::open_or_create(&path).map(drop),
     ] {
-        let error = refused.unwrap_err();
+        let error = refused.expect_err("a refusal");
         assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
     }
-    let catalog = Options::new().read_only(true).open(&path).unwrap();
+    let catalog = Options::new()
+        .read_only(true)
+        .open(&path)
+        .expect("a file to read");
     let session = session(&catalog, "acme");
-    assert_eq!(session.list(&Query::<DataSet>::new()).unwrap().items.len(), 1);
-    let error = catalog.backup(directory.join("backup.shelf")).unwrap_err();
+    assert_eq!(
+        session
+            .list(&Query::<DataSet>::new())
+            .expect("a list")
+            .items
+            .len(),
+        1
+    );
+    let error = catalog
+        .backup(directory.join("backup.shelf"))
+        .expect_err("a refusal");
     assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
     assert_clean(&catalog, "on a medium that cannot be written");
     assert_eq!(names(directory), before);
@@ -339,7 +351,7 @@ fn a_clock_that_jumps_back_takes_no_time_back() {
         behind.advance(step);
         let next = session
             .update(fresh.id, Expectation::Any, |set| {
-                set.name = Some(format!("step {step}"))
+                set.name = Some(format!("step {step}"));
             })
             .unwrap();
         let before = session.get(family.set).unwrap().unwrap();
