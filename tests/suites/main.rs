@@ -24,3 +24,4 @@ mod opening;
 mod reads;
 mod support;
 mod tenancy;
+mod undrop;

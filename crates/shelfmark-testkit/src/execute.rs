@@ -319,6 +319,10 @@ impl Executor<'_> {
                 by_kind!(draft.kind(), E => self.create_once::<E, W>(to, *key, draft))
             }
             WriteOp::BatchOnce(key, steps) => self.batch_once(to, *key, steps),
+            WriteOp::Restore(kind, id) => by_kind!(kind, E => {
+                Ok(self.shown(&self.fail(to.restore(self.id::<E>(id)))?))
+            }),
+            WriteOp::Purge(kind, id) => by_kind!(kind, E => self.deleted(to.purge(self.id::<E>(id)))),
         }
     }
 
@@ -405,6 +409,11 @@ impl Executor<'_> {
             ReadOp::WouldDeleteSelected(kind, selection) => by_kind!(kind, E => {
                 self.deleted(from.would_delete_selected::<E>(self.selection::<E>(selection)))
             }),
+            ReadOp::Dropped(kind, id) => by_kind!(kind, E => {
+                let dropped = self.fail(from.dropped(self.id::<E>(id)))?;
+                Ok(dropped.map_or(Value::Null, |dropped| self.dropped(&dropped)))
+            }),
+            ReadOp::ListDropped(kind, limit) => self.list_dropped(from, *kind, *limit),
         }
     }
 

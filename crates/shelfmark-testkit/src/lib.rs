@@ -26,6 +26,7 @@ pub mod run;
 pub mod storage;
 pub mod strategy;
 mod system;
+mod undrop;
 
 pub use counting::{CountingBackend, Counts, SpaceCounts};
 pub use environment::TestEnvironment;

@@ -37,6 +37,8 @@ pub struct CatalogSetup {
     pub retained_changes: Option<u64>,
     /// How many milliseconds answers to requests with an idempotency key are kept, if not the default.
     pub idempotency_expiry: Option<u64>,
+    /// For how many milliseconds deletions can be undone; `None` is not at all.
+    pub undrop: Option<u64>,
 }
 
 /// What a system keeps its catalog in.
@@ -194,6 +196,9 @@ impl System {
             .setup
             .retained_changes
             .map_or(retention, |changes| retention.count(changes));
+        if let Some(millis) = self.setup.undrop {
+            options = options.undrop(Duration::from_millis(millis));
+        }
         options
             .change_feed(self.setup.change_feed)
             .change_retention(retention)

@@ -43,6 +43,7 @@ pub struct Options {
     pub(crate) atomic_bulk_bytes: usize,
     pub(crate) idempotency_expiry: Duration,
     pub(crate) backup_before_migration: Option<PathBuf>,
+    pub(crate) undrop: Option<i64>,
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
     pub(crate) environment: Environment,
 }
@@ -55,6 +56,7 @@ impl fmt::Debug for Options {
             .field("durability", &self.durability)
             .field("unique_technical_names", &self.unique_technical_names)
             .field("change_feed", &self.change_feed)
+            .field("undrop", &self.undrop)
             .field("hooks", &hooks)
             .finish_non_exhaustive()
     }
@@ -75,6 +77,7 @@ impl Default for Options {
             atomic_bulk_bytes: 64 << 20,
             idempotency_expiry: Duration::from_secs(24 * 60 * 60),
             backup_before_migration: None,
+            undrop: None,
             hooks: Vec::new(),
             environment: Environment::default(),
         }
@@ -189,6 +192,18 @@ impl Options {
     #[must_use]
     pub fn backup_before_migration(mut self, path: impl Into<PathBuf>) -> Self {
         self.backup_before_migration = Some(path.into());
+        self
+    }
+
+    /// Keeps what is deleted for this long, in whole milliseconds, rounded up: until then [`Write::restore`](crate::Write::restore) brings it back. Off by
+    /// default, and then nothing is kept. Belongs to this opening of the catalog, not to the file: the retention of the opening that asks decides what has expired.
+    ///
+    /// Each deletion then reads and writes once more the rows that it takes, and sweeps a bounded number of rows whose retention is over. With a retention of zero it sweeps what it
+    /// has just kept: a way to clear away what earlier openings kept.
+    #[must_use]
+    pub fn undrop(mut self, retention: Duration) -> Self {
+        let millis = retention.as_nanos().div_ceil(1_000_000);
+        self.undrop = Some(i64::try_from(millis).unwrap_or(i64::MAX));
         self
     }
 

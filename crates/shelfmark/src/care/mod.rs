@@ -35,7 +35,7 @@ pub struct Finding {
 pub enum FindingKind {
     /// A row cannot be decoded, or a key has a wrong form. Restore a backup.
     Unreadable,
-    /// An entity has no parent. Restore a backup.
+    /// An entity has no parent, or of something dropped the record of its deletion is missing. Restore a backup.
     Orphan,
     /// A version, a time or an id that no catalog would have written. Restore a backup.
     Insane,
@@ -129,7 +129,7 @@ pub struct CatalogStats {
 
 impl Catalog {
     /// Reads the whole catalog on one snapshot and reports everything that is not as it should be: every row decodes, every index entry has its
-    /// entity and the reverse, counters equal a count, nothing is an orphan, versions and times are sane. O(everything); reads and writes go on meanwhile.
+    /// entity and the reverse, counters equal a count, nothing is an orphan, versions and times are sane, what was dropped is whole. O(everything); reads and writes go on meanwhile.
     ///
     /// ```
     /// # use shelfmark::{Catalog, NewDataStore, Write};
