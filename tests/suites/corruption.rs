@@ -337,7 +337,8 @@ fn flips(sound: &Sound, integrity: Integrity, name: &str) -> Tally {
         (used.clone(), used.len())
     } else {
         let mut live = bytes_of(&sound.live_pages());
-        live.retain(|&at| sound.bytes[at] != 0);
+        // Without the room that pages have left, which the engine fills so in builds for tests.
+        live.retain(|&at| !matches!(sound.bytes[at], 0 | 0xFF));
         (live, 2_000)
     };
     let mut random = Random::new(11);
