@@ -70,7 +70,7 @@ mod write;
 
 pub use backend::{Concurrency, Durability, Health, Integrity, MaintenanceReport};
 pub use bulk::{Batched, BulkProgress};
-pub use care::{CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
+pub use care::{CatalogActivity, CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
 pub use catalog::Catalog;
 pub use engine::delete::Deleted;
 pub use entity::{
@@ -82,6 +82,7 @@ pub use environment::{Clock, Environment, IdSource, MonotonicIds};
 pub use error::{BulkFailure, Error, ErrorKind, NonEmptyStore, Result, VersionConflict, Violation};
 pub use expectation::Expectation;
 pub use ids::{AssetId, EntityId, EntityKind, SetId, StoreId};
+pub use json::parse as parse_json;
 pub use list::{
     AllStores, AssetSelection, Cursor, DEFAULT_LIMIT, Filter, Named, Page, Projection, Query, SetSelection,
     Sort, Stream,
