@@ -1,0 +1,11 @@
+//! The facade over a real socket.
+
+mod auth;
+mod behaviour;
+mod care;
+mod curl;
+mod description;
+mod limits;
+mod statuses;
+mod stream;
+mod support;
