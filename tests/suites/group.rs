@@ -6,8 +6,8 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use shelfmark::{
-    AssetId, Catalog, DataSet, Error, ErrorKind, NewDataAsset, NewDataSet, NewDataStore, Options, Query,
-    Read, Session, Write,
+    AssetId, Catalog, DataSet, Error, ErrorKind, Expectation, NewDataAsset, NewDataSet, NewDataStore,
+    Options, Patch, Query, Read, Session, Write,
 };
 use shelfmark_testkit::{Fault, FaultyBackend, MemoryBackend};
 
@@ -177,4 +177,54 @@ fn a_commit_that_fails_fails_all_of_its_group_and_nobody_else() {
         .expect("a list");
     assert_eq!(names.items.len(), 8);
     assert!(catalog.check().expect("a check").is_clean());
+}
+
+/// Each change is worked out before it queues, on a state that the one in front of it then changes.
+#[test]
+fn a_change_that_was_overtaken_in_the_queue_is_worked_out_again() {
+    let backend = FaultyBackend::new(Arc::new(MemoryBackend::new()));
+    let faults = backend.faults();
+    let catalog = Options::new().on_backend(Arc::new(backend)).expect("a catalog");
+    let session = catalog.session("acme", "ann").expect("a session");
+    let asset = asset_in(&session);
+    let store = session
+        .get(asset)
+        .expect("a read")
+        .expect("the asset")
+        .data_store_info
+        .id;
+    session
+        .update(store, Expectation::Any, |store| store.name = Some("old".into()))
+        .expect("an update");
+    let named = NewDataStore {
+        name: Some("new".into()),
+        ..NewDataStore::new("warehouse", "postgres")
+    };
+    let described = Patch::new().add("/description", "told").expect("a patch");
+    let inheriting = Patch::new()
+        .test("/dataStoreInfo/name", "old")
+        .and_then(|patch| patch.add("/description", "told"))
+        .expect("a patch");
+    let gate = faults.hold_commits();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| session.replace(store, Expectation::Any, named));
+        assert!(gate.wait_for(1, Duration::from_secs(20)), "nobody leads");
+        let any = scope.spawn(|| session.patch(store, Expectation::Any, &described));
+        let exact = scope.spawn(|| session.replace(store, 1, NewDataStore::new("other", "postgres")));
+        let inherits = scope.spawn(|| session.patch(asset, Expectation::Any, &inheriting));
+        // For them to work theirs out. Too short a time makes the test weaker, never fail.
+        std::thread::sleep(Duration::from_millis(100));
+        drop(gate);
+        let first = first.join().expect("a thread").expect("a replacement");
+        assert_eq!(first.version, 2);
+        let any = any.join().expect("a thread").expect("a patch");
+        assert_eq!((any.version, any.name.as_deref()), (3, Some("new")));
+        let error = exact.join().expect("a thread").expect_err("another version");
+        assert_eq!(error.kind(), ErrorKind::VersionConflict);
+        let error = inherits
+            .join()
+            .expect("a thread")
+            .expect_err("another name above it");
+        assert_eq!(error.kind(), ErrorKind::PatchTestFailed);
+    });
 }

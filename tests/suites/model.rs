@@ -16,7 +16,7 @@ const MOST: usize = 100;
 const ENOUGH: u32 = 256;
 
 /// Every error that a sequence can bring about; a page is too deep only behind more entities than one makes.
-const EXPECTED: [ErrorKind; 8] = [
+const EXPECTED: [ErrorKind; 11] = [
     ErrorKind::Invalid,
     ErrorKind::NotFound,
     ErrorKind::VersionConflict,
@@ -25,6 +25,9 @@ const EXPECTED: [ErrorKind; 8] = [
     ErrorKind::NameTaken,
     ErrorKind::BadCursor,
     ErrorKind::ReentrantWrite,
+    ErrorKind::ChangesTrimmed,
+    ErrorKind::ChangesRewound,
+    ErrorKind::Unsupported,
 ];
 
 /// The number of cases is proptest's, which `PROPTEST_CASES` raises. The same sequences each time, unless `SHELFMARK_MODEL_SEED` names others.

@@ -9,7 +9,7 @@ use uuid::{Builder, Uuid};
 use crate::lock;
 
 /// A clock that stands still unless it is moved, version 7 ids that depend on nothing but it and a seed, and randomness that depends on
-/// nothing but the seed. A clone is another handle on the same.
+/// nothing but the seed and what was drawn before. A clone is another handle on the same.
 #[derive(Clone)]
 pub struct TestEnvironment(Arc<Mutex<State>>);
 
@@ -19,6 +19,7 @@ struct State {
     latest: i64,
     ids: u64,
     seed: u64,
+    random: u64,
 }
 
 impl fmt::Debug for TestEnvironment {
@@ -39,6 +40,7 @@ impl TestEnvironment {
             latest: Self::START,
             ids: 0,
             seed,
+            random: seed,
         })))
     }
 
@@ -67,14 +69,14 @@ impl TestEnvironment {
 
     /// What to give to [`shelfmark::Options::environment`].
     pub fn environment(&self) -> Environment {
-        let seed = lock(&self.0).seed;
+        let random = self.clone();
         Environment {
             clock: Arc::new(self.clone()),
             ids: Arc::new(self.clone()),
             fill_random: Arc::new(move |bytes| {
-                let mut state = seed;
+                let state = &mut lock(&random.0).random;
                 for byte in bytes {
-                    *byte = (split_mix(&mut state) >> 56) as u8;
+                    *byte = (split_mix(state) >> 56) as u8;
                 }
                 Ok(())
             }),

@@ -20,6 +20,7 @@ mod memory;
 pub mod operation;
 mod oracle;
 mod outcome;
+pub mod replay;
 pub mod run;
 pub mod strategy;
 mod system;
@@ -30,7 +31,7 @@ pub use faulty::{Fault, Faults, FaultyBackend, HeldCommits};
 pub use memory::MemoryBackend;
 pub use oracle::Oracle;
 pub use outcome::{Failure, Ids, Outcome};
-pub use system::{Storage, System};
+pub use system::{CatalogSetup, Storage, System};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -344,6 +344,10 @@ pub enum Operation {
     Tenants,
     /// Drops a tenant.
     DropTenant(Tenant),
+    /// Reads the change feed from where it was read to the last time, in pages of so many.
+    FollowChanges(Tenant, usize),
+    /// Removes what has outlived its retention.
+    Sweep,
     /// Moves the clock by milliseconds.
     Clock(i64),
     /// Makes deferred commits durable.
@@ -445,6 +449,8 @@ names! { Operation:
     Operation::FollowCursor { back: true } => "follow prev",
     Operation::Tenants => "tenants",
     Operation::DropTenant(_) => "drop_tenant",
+    Operation::FollowChanges(..) => "follow_changes",
+    Operation::Sweep => "sweep",
     Operation::Clock(_) => "clock",
     Operation::Sync => "sync",
     Operation::Reopen => "reopen",

@@ -8,7 +8,7 @@ use crate::memory::MemoryBackend;
 use crate::operation::{FilterSpec, Operation, QuerySpec, ReadOp, Selection, Step, Tenant, WriteOp};
 use crate::oracle::Oracle;
 use crate::outcome::{Failure, Outcome};
-use crate::system::{Storage, System};
+use crate::system::{CatalogSetup, Storage, System};
 
 /// How often the catalogs are checked in the course of a sequence: after each so many operations.
 const CHECK_EVERY: usize = 20;
@@ -16,8 +16,8 @@ const CHECK_EVERY: usize = 20;
 /// With what a sequence runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setup {
-    /// Whether technical names are unique under their parent.
-    pub unique_technical_names: bool,
+    /// How the catalogs are opened.
+    pub catalog: CatalogSetup,
     /// Whether commits to the file are deferred.
     pub deferred: bool,
     /// Whether the backend in memory says that others may commit too.
@@ -112,11 +112,11 @@ pub fn run(setup: Setup, operations: &[Operation], tally: &mut Tally) -> Result<
     let memory = Storage::Memory(memory.retry_plans(setup.retry_plans));
     let systems = [("file", file), ("memory", memory)]
         .into_iter()
-        .map(|(name, storage)| System::create(name, storage, setup.unique_technical_names))
+        .map(|(name, storage)| System::create(name, storage, setup.catalog))
         .collect::<shelfmark::Result<Vec<_>>>()
         .map_err(|error| error.to_string())?;
     let mut trial = Trial {
-        oracle: Oracle::new(setup.unique_technical_names),
+        oracle: Oracle::new(setup.catalog),
         systems,
         gone: 0,
     };
@@ -191,6 +191,14 @@ impl Trial {
             }
         }
         self.step(&Operation::Check)?;
+        for system in &self.systems {
+            system
+                .replay_all()
+                .map_err(|what| format!("{}: {what}", system.name()))?;
+        }
+        for tenant in Tenant::ALL {
+            self.step(&Operation::FollowChanges(tenant, 10))?;
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! One catalog under test, on one backend.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace};
 use shelfmark::{
-    Batched, Catalog, CatalogSnapshot, Cursor, Durability, EntityKind, Error, NewDataStore, Options, Page,
-    Session, Stream, Write as _,
+    Batched, Catalog, CatalogSnapshot, ChangeRetention, Cursor, Durability, EntityKind, Error, NewDataStore,
+    Options, Page, Position, Session, Stream, Write as _,
 };
 use uuid::Uuid;
 
@@ -19,6 +19,18 @@ use crate::execute::{Answer, Executor, Modelled, by_kind, outcome};
 use crate::memory::MemoryBackend;
 use crate::operation::{Actor, Draft, End, Operation, QuerySpec, ReadOp, Step, Tenant};
 use crate::outcome::{Failure, Ids, Outcome};
+use crate::replay::{self, Unfollowed};
+
+/// How a catalog under test is opened: what decides about the outcome of operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CatalogSetup {
+    /// Whether technical names are unique under their parent.
+    pub unique_technical_names: bool,
+    /// Whether there is a change feed.
+    pub change_feed: bool,
+    /// How many changes of a tenant are kept; `None` is all of them.
+    pub retained_changes: Option<u64>,
+}
 
 /// What a system keeps its catalog in.
 #[derive(Debug)]
@@ -38,11 +50,13 @@ pub enum Storage {
 pub struct System {
     name: &'static str,
     storage: Storage,
-    unique_technical_names: bool,
+    setup: CatalogSetup,
     environment: TestEnvironment,
     ids: RefCell<Ids>,
     open: Option<Open>,
     kept: Option<Kept>,
+    /// How far each tenant's change feed has been read.
+    followed: BTreeMap<Tenant, Position>,
 }
 
 struct Open {
@@ -77,19 +91,16 @@ impl System {
     /// # Errors
     ///
     /// What opening it gives.
-    pub fn create(
-        name: &'static str,
-        storage: Storage,
-        unique_technical_names: bool,
-    ) -> shelfmark::Result<Self> {
+    pub fn create(name: &'static str, storage: Storage, setup: CatalogSetup) -> shelfmark::Result<Self> {
         let mut system = Self {
             name,
             storage,
-            unique_technical_names,
+            setup,
             environment: TestEnvironment::new(1),
             ids: RefCell::default(),
             open: None,
             kept: None,
+            followed: BTreeMap::new(),
         };
         let backend = match &system.storage {
             Storage::File { .. } => system.options().create_backend(system.path())?,
@@ -116,10 +127,17 @@ impl System {
             Storage::File { deferred: true, .. } => Durability::Deferred,
             _ => Durability::Immediate,
         };
+        let retention = ChangeRetention::keep_all();
+        let retention = self
+            .setup
+            .retained_changes
+            .map_or(retention, |changes| retention.count(changes));
         Options::new()
+            .change_feed(self.setup.change_feed)
+            .change_retention(retention)
             .cache_bytes(4 << 20)
             .durability(durability)
-            .unique_technical_names(self.unique_technical_names)
+            .unique_technical_names(self.setup.unique_technical_names)
             .environment(self.environment.environment())
     }
 
@@ -169,6 +187,7 @@ impl System {
                 outcome(answer)
             }
             Operation::FollowCursor { back } => outcome(self.follow_kept(*back)),
+            Operation::FollowChanges(tenant, limit) => outcome(self.follow_changes(*tenant, *limit)),
             Operation::Hold => {
                 let held = self
                     .open()
@@ -240,6 +259,7 @@ impl System {
             Operation::DropTenant(tenant) => {
                 Ok(json!(open.catalog.drop_tenant(tenant.name()).map_err(fail)?))
             }
+            Operation::Sweep => Ok(json!({ "changes": open.catalog.sweep().map_err(fail)?.changes })),
             Operation::Sync => open.catalog.sync().map(|()| Value::Null).map_err(fail),
             Operation::Check => {
                 let report = open.catalog.check().map_err(fail)?;
@@ -349,6 +369,68 @@ impl System {
         Outcome::Transaction(outcomes, error)
     }
 
+    /// The changes since the last time. What is shown before it is all durable is the beginning of that.
+    fn follow_changes(&mut self, tenant: Tenant, limit: usize) -> Answer {
+        let session = self.session(tenant, Actor::Ann);
+        let after = self.followed.remove(&tenant);
+        let early = replay::follow(&session, after, limit);
+        let synced = self.open().catalog.sync();
+        synced.map_err(|error| self.failure(&error))?;
+        let (changes, position) = match replay::follow(&session, after, limit) {
+            Ok(followed) => followed,
+            Err(Unfollowed::Broken(what)) => return Ok(json!(what)),
+            Err(Unfollowed::Refused(error)) => {
+                let oldest = error.oldest_change().map(|oldest| (tenant, oldest));
+                self.followed.extend(oldest);
+                return Err(self.failure(&error));
+            }
+        };
+        match early {
+            Ok((shown, _)) if changes.starts_with(&shown) => {}
+            early => return Ok(json!(format!("shown before the sync: {early:?}"))),
+        }
+        let newest = session.newest_change().map_err(|error| self.failure(&error))?;
+        if newest != position {
+            return Ok(json!(format!("the newest change is not the last one: {newest}")));
+        }
+        self.followed.insert(tenant, position);
+        let mut values = Vec::new();
+        for change in &changes {
+            let mut value = serde_json::to_value(change).unwrap_or_default();
+            // Opaque, and in no order that is promised.
+            if let Some(members) = value.as_object_mut() {
+                members.shift_remove("position");
+                if let Some(Value::Array(fields)) = members.get_mut("fields") {
+                    fields.sort_by_key(Value::to_string);
+                }
+            }
+            self.ids.borrow().canonicalize(&mut value);
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    /// That the whole change feed of each tenant, where all of it is kept, tells exactly what the tenant holds.
+    ///
+    /// # Errors
+    ///
+    /// What it does not tell.
+    pub fn replay_all(&self) -> Result<(), String> {
+        if !self.setup.change_feed || self.setup.retained_changes.is_some() {
+            return Ok(());
+        }
+        self.open().catalog.sync().map_err(|error| error.to_string())?;
+        for tenant in Tenant::ALL {
+            let session = self.session(tenant, Actor::Ann);
+            let told = replay::replay(&session)?;
+            let held = replay::held(&session).map_err(|error| error.to_string())?;
+            if told != held {
+                return Err(format!("the feed tells {told:?} where there is {held:?}"));
+            }
+        }
+        Ok(())
+    }
+
     fn follow_kept(&mut self, back: bool) -> Answer {
         let Some(kept) = &self.kept else {
             return Ok(json!("nothing is kept"));
@@ -406,7 +488,7 @@ impl System {
         };
         let snapshot = self.open().backend.snapshot()?;
         let mut traces = Vec::new();
-        for &space in Keyspace::ALL {
+        for &space in Keyspace::ALL.iter().filter(|space| !space.remembers()) {
             snapshot.scan(space, &KeyRange::all(), Direction::Forward, &mut |key, value| {
                 if holds(key) || holds(value) {
                     traces.push(format!("{}: {key:02x?} -> {value:02x?}", space.name()));

@@ -8,6 +8,7 @@ use crate::backend::{Backend, CommitOptions, Durability, Health, Snapshot, Write
 use crate::engine::Settings;
 use crate::engine::tenants::{self, check_name};
 use crate::error::Result;
+use crate::feed::Feed;
 use crate::group::GroupCommit;
 use crate::keyspace::TenantNumber;
 use crate::options::Options;
@@ -42,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) durability: Durability,
     pub(crate) group: GroupCommit,
+    /// Where the catalog keeps a change feed.
+    pub(crate) feed: Option<Feed>,
     tenants: TenantCache,
 }
 
@@ -49,6 +52,7 @@ impl Inner {
     pub(crate) fn new(backend: Arc<dyn Backend>, durability: Durability, settings: Settings) -> Self {
         Self {
             backend,
+            feed: settings.change_feed.then(Feed::default),
             settings,
             durability,
             group: GroupCommit::default(),
@@ -83,8 +87,11 @@ impl Inner {
             .ids
             .next_id(self.settings.environment.clock.now())
             .as_u128();
-        self.backend
-            .commit(CommitOptions::new(durability, operation), plan)
+        let options = CommitOptions::new(durability, operation);
+        match &self.feed {
+            Some(feed) => feed.commit(&*self.backend, options, plan),
+            None => self.backend.commit(options, plan),
+        }
     }
 }
 
@@ -211,7 +218,10 @@ impl Catalog {
     /// `Io`, `StorageFull`, `Unavailable`; `ReentrantWrite` inside a transaction or an update closure.
     pub fn sync(&self) -> Result<()> {
         let _entered = reentry::enter_write()?;
-        self.inner.backend.sync()
+        match &self.inner.feed {
+            Some(feed) => feed.sync(&*self.inner.backend),
+            None => self.inner.backend.sync(),
+        }
     }
 
     /// Whether the catalog serves reads and writes.
@@ -226,6 +236,9 @@ impl Catalog {
     /// Those of [`Options::open`]; `ReentrantWrite` inside a transaction or an update closure.
     pub fn reopen(&self) -> Result<()> {
         let _entered = reentry::enter_write()?;
-        self.inner.tenants.around_upheaval(|| self.inner.backend.reopen())
+        self.inner.tenants.around_upheaval(|| match &self.inner.feed {
+            Some(feed) => feed.reopen(&*self.inner.backend),
+            None => self.inner.backend.reopen(),
+        })
     }
 }

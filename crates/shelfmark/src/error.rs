@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::changes::Position;
+use crate::hooks::Veto;
 use crate::ids::EntityId;
 
 /// How many violations a message tells; the accessor has all.
@@ -55,7 +57,19 @@ error_kinds! {
     OffsetTooDeep => "OFFSET_TOO_DEEP",
     /// The call is larger than a limit allows. Split it, or use the batched mode.
     TooLarge => "TOO_LARGE",
-    /// A write was entered from inside a transaction or an update closure on the same thread. Use the transaction's own handle.
+    /// A hook refused the change ([`Error::violations`] names members where the hook did). Do what its reason says.
+    Vetoed => "VETOED",
+    /// A hook panicked while it was asked about the change; nothing changed. Mend the hook.
+    HookPanicked => "HOOK_PANICKED",
+    /// The idempotency key was used for another request, by the same actor, and has not expired. Use a new key for a new request.
+    KeyReused => "IDEMPOTENCY_KEY_REUSED",
+    /// The change feed no longer holds what followed this position: retention has removed it. Read the whole catalog again, then follow from the newest
+    /// position.
+    ChangesTrimmed => "CHANGES_TRIMMED",
+    /// The position belongs to another feed: the catalog was restored from a backup, or the tenant dropped and made anew. Read the whole catalog
+    /// again, then follow from the newest position.
+    ChangesRewound => "CHANGES_REWOUND",
+    /// A write was entered from inside a transaction, an update closure or a hook on the same thread. Use the transaction's own handle.
     ReentrantWrite => "REENTRANT_WRITE",
     /// The backend or the mode it was opened in cannot do this. Choose another option.
     Unsupported => "UNSUPPORTED",
@@ -174,6 +188,7 @@ enum Detail {
     NotEmpty(Vec<NonEmptyStore>),
     NameTaken(EntityId),
     OpenSnapshots(u64),
+    OldestChange(Position),
 }
 
 /// What happened, to what, and what to do about it.
@@ -293,6 +308,20 @@ impl Error {
         Self::with_detail(ErrorKind::NameTaken, message, Detail::NameTaken(by))
     }
 
+    pub(crate) fn changes_trimmed(oldest: Position) -> Self {
+        let message = format!(
+            "retention has removed changes behind this position: read everything again, then follow from the newest position (the oldest change still \
+             there lies behind {oldest})"
+        );
+        Self::with_detail(ErrorKind::ChangesTrimmed, message, Detail::OldestChange(oldest))
+    }
+
+    pub(crate) fn vetoed(hook: &str, veto: Veto) -> Self {
+        let Veto { reason, violations } = veto;
+        let message = format!("the hook {hook:?} refuses the change: {reason}");
+        Self::with_detail(ErrorKind::Vetoed, message, Detail::Violations(violations))
+    }
+
     pub(crate) fn corrupt(keyspace: crate::backend::Keyspace, key: &[u8], what: impl fmt::Display) -> Self {
         let message = format!(
             "{what} in keyspace {} at key {}: run a check, or restore a backup",
@@ -313,7 +342,7 @@ impl Error {
         self.0.kind
     }
 
-    /// The broken rules of an [`ErrorKind::Invalid`]; empty for other kinds.
+    /// The broken rules of an [`ErrorKind::Invalid`], and what an [`ErrorKind::Vetoed`] is about; empty for other kinds.
     pub fn violations(&self) -> &[Violation] {
         match &self.0.detail {
             Detail::Violations(violations) => violations,
@@ -357,6 +386,14 @@ impl Error {
     pub fn open_snapshots(&self) -> Option<u64> {
         match &self.0.detail {
             Detail::OpenSnapshots(count) => Some(*count),
+            _ => None,
+        }
+    }
+
+    /// The position before the oldest change that is still there, for an [`ErrorKind::ChangesTrimmed`]: for those who can do without the ones before.
+    pub fn oldest_change(&self) -> Option<Position> {
+        match &self.0.detail {
+            Detail::OldestChange(position) => Some(*position),
             _ => None,
         }
     }

@@ -12,6 +12,7 @@ use crate::catalog::{Catalog, Inner};
 use crate::engine::Settings;
 use crate::entity::rules::MAX_ENTITY_BYTES;
 use crate::envelope;
+use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::keys::{self, MAX_KEY};
 use crate::options::Options;
@@ -35,6 +36,13 @@ pub(crate) struct Migration {
 const MIGRATIONS: &[Migration] = &[];
 
 const UNIQUE_TECHNICAL_NAMES: u8 = 1;
+const CHANGE_FEED: u8 = 2;
+
+/// Whether a new catalog keeps a change feed where nothing is chosen.
+const CHANGE_FEED_BY_DEFAULT: bool = false;
+
+/// Bytes of a feed id.
+const FEED_ID: usize = 16;
 
 /// Whether no keyspace holds anything.
 pub(crate) fn is_blank(snapshot: &dyn Snapshot) -> Result<bool> {
@@ -55,11 +63,16 @@ pub(crate) fn is_blank(snapshot: &dyn Snapshot) -> Result<bool> {
 pub(crate) fn initialize(backend: &dyn Backend, options: &Options) -> Result<()> {
     let mut cursor_key = [0; 32];
     (options.environment.fill_random)(&mut cursor_key)?;
-    let flags = if options.unique_technical_names == Some(true) {
+    let mut flags = if options.unique_technical_names == Some(true) {
         UNIQUE_TECHNICAL_NAMES
     } else {
         0
     };
+    let mut feed_id = None;
+    if options.change_feed.unwrap_or(CHANGE_FEED_BY_DEFAULT) {
+        flags |= CHANGE_FEED;
+        feed_id = Some(new_feed_id(&options.environment)?);
+    }
     commit(backend, options, &mut |snapshot| {
         let mut batch = WriteBatch::new();
         // Somebody else may have been faster.
@@ -68,6 +81,9 @@ pub(crate) fn initialize(backend: &dyn Backend, options: &Options) -> Result<()>
             put(&mut batch, keys::META_UNICODE, unicode_version().as_bytes());
             put(&mut batch, keys::META_OPTIONS, &[flags]);
             put(&mut batch, keys::META_CURSOR_KEY, &cursor_key);
+            if let Some(feed_id) = &feed_id {
+                put(&mut batch, keys::META_FEED_ID, feed_id);
+            }
         }
         Ok(batch)
     })
@@ -87,12 +103,9 @@ pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catal
     }
     migrate(&*backend, options, MIGRATIONS, FORMAT)?;
     let snapshot = backend.snapshot()?;
-    let unique = required(&*snapshot, keys::META_OPTIONS)?
-        .first()
-        .copied()
-        .unwrap_or_default()
-        & UNIQUE_TECHNICAL_NAMES
-        != 0;
+    let flags = flags(&*snapshot)?;
+    let unique = flags & UNIQUE_TECHNICAL_NAMES != 0;
+    let mut change_feed = flags & CHANGE_FEED != 0;
     if options
         .unique_technical_names
         .is_some_and(|asked| asked != unique)
@@ -102,6 +115,12 @@ pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catal
             format!(
                 "the catalog was created with unique_technical_names({unique}): open it with that, or leave the option out"
             ),
+        ));
+    }
+    if change_feed && options.change_feed == Some(false) {
+        return Err(Error::new(
+            ErrorKind::OptionMismatch,
+            "the catalog keeps a change feed, which is not turned off again: open it with change_feed(true), or leave the option out",
         ));
     }
     let cursor_key = required(&*snapshot, keys::META_CURSOR_KEY)?
@@ -114,17 +133,93 @@ pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catal
             )
         })?;
     drop(snapshot);
-    tracing::debug!(unique_technical_names = unique, "catalog opened");
+    if !change_feed && options.change_feed == Some(true) {
+        turn_feed_on(&*backend, options)?;
+        change_feed = true;
+    }
+    let feed_id = if change_feed {
+        stored_feed_id(&*backend.snapshot()?)?
+    } else {
+        [0; FEED_ID]
+    };
+    tracing::debug!(unique_technical_names = unique, change_feed, "catalog opened");
     let settings = Settings {
         environment: options.environment.clone(),
         unique_technical_names: unique,
         atomic_bulk_bytes: options.atomic_bulk_bytes,
         cursor_key,
+        change_feed,
+        feed_id,
+        change_retention: options.change_retention,
+        hooks: options.hooks.clone(),
     };
     let inner = Inner::new(backend, options.durability, settings);
     Ok(Catalog {
         inner: Arc::new(inner),
     })
+}
+
+fn flags(snapshot: &dyn Snapshot) -> Result<u8> {
+    let options = required(snapshot, keys::META_OPTIONS)?;
+    Ok(options.first().copied().unwrap_or_default())
+}
+
+/// Gives a catalog without a change feed one, from now on.
+fn turn_feed_on(backend: &dyn Backend, options: &Options) -> Result<()> {
+    let limits = backend.limits();
+    if limits.writable && !limits.exclusive {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "the change feed cannot be turned on while other processes may write, since they would go on without it: open the file exclusively once \
+             with change_feed(true)",
+        ));
+    }
+    let feed_id = new_feed_id(&options.environment)?;
+    commit(backend, options, &mut |snapshot| {
+        let mut batch = WriteBatch::new();
+        let mut stored = required(snapshot, keys::META_OPTIONS)?;
+        if stored.is_empty() {
+            stored.push(0);
+        }
+        if stored[0] & CHANGE_FEED == 0 {
+            stored[0] |= CHANGE_FEED;
+            put(&mut batch, keys::META_OPTIONS, &stored);
+            put(&mut batch, keys::META_FEED_ID, &feed_id);
+        }
+        Ok(batch)
+    })
+}
+
+fn new_feed_id(environment: &Environment) -> Result<[u8; FEED_ID]> {
+    let mut id = [0; FEED_ID];
+    (environment.fill_random)(&mut id)?;
+    Ok(id)
+}
+
+fn stored_feed_id(snapshot: &dyn Snapshot) -> Result<[u8; FEED_ID]> {
+    required(snapshot, keys::META_FEED_ID)?
+        .try_into()
+        .map_err(|_| Error::corrupt(Keyspace::Meta, keys::META_FEED_ID, "a feed id of a wrong length"))
+}
+
+/// The row that makes the feeds of a copy others than those of the original; `None` where that has none.
+pub(crate) fn another_feed_id(
+    snapshot: &dyn Snapshot,
+    environment: &Environment,
+) -> Result<Option<(&'static [u8], Vec<u8>)>> {
+    if read(snapshot, keys::META_FEED_ID)?.is_none() {
+        return Ok(None);
+    }
+    let id = new_feed_id(environment)?;
+    let key = keys::META_FEED_ID;
+    Ok(Some((key, envelope::seal(Keyspace::Meta, key, &id))))
+}
+
+/// Whether a catalog keeps a change feed, and whether it has an id for it; `None` where a row that should tell is unreadable.
+pub(crate) fn has_change_feed(snapshot: &dyn Snapshot) -> Option<(bool, bool)> {
+    let on = flags(snapshot).ok()? & CHANGE_FEED != 0;
+    let id = read(snapshot, keys::META_FEED_ID).ok()?;
+    Some((on, id.is_some_and(|id| id.len() == FEED_ID)))
 }
 
 /// Brings a catalog of an older format, or with keys of another version of Unicode, up to date, in one transaction.
@@ -152,7 +247,7 @@ pub(crate) fn migrate(
         return Err(Error::new(ErrorKind::FormatTooOld, message));
     }
     if let Some(path) = &options.backup_before_migration {
-        care::backup::copy(&*snapshot, path)?;
+        care::backup::copy(&*snapshot, path, &options.environment)?;
     }
     drop(snapshot);
     tracing::info!(

@@ -23,6 +23,15 @@ pub enum EntityKind {
 impl EntityKind {
     /// The three kinds, parents first.
     pub const ALL: [EntityKind; 3] = [EntityKind::Store, EntityKind::Asset, EntityKind::Set];
+
+    /// How records say it.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            EntityKind::Store => 0,
+            EntityKind::Asset => 1,
+            EntityKind::Set => 2,
+        }
+    }
 }
 
 impl fmt::Display for EntityKind {

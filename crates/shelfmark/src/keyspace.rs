@@ -34,7 +34,7 @@ macro_rules! keyspaces {
 }
 
 keyspaces! {
-    /// name → what the file is: format, Unicode version, options, cursor key, the next tenant's number
+    /// name → what the file is: format, Unicode version, options, cursor key, feed id, the next tenant's number
     Meta => "meta",
     /// name of a tenant → its number, u32
     Tenant => "tenant",
@@ -73,6 +73,17 @@ keyspaces! {
     /// prefix of another keyspace's keys, then that keyspace's position (u8) → how many keys there begin with the prefix, u64
     /// (backends that keep counters)
     Counter => "counter",
+    /// T sequence (u64) → one record of what happened (with a change feed)
+    Change => "change",
+    /// T xxh3-128(actor and idempotency key) → fingerprint of the request, its answer, when both expire
+    Request => "request",
+    /// T expiry (48 bits of milliseconds) xxh3-128 → empty: the rows of `request` by expiry
+    RequestByExpiry => "request_by_expiry",
+    /// T time of the deletion (48 bits of milliseconds) E → empty: what was dropped and may be restored, oldest first
+    Dropped => "dropped",
+    /// T E of the root, E of the root or of what went with it, part (u8) → what was dropped and how (part 0, of the root), head (part 1), schemas
+    /// (part 2)
+    DroppedRow => "dropped_row",
 }
 
 impl Keyspace {
@@ -96,6 +107,18 @@ impl Keyspace {
                 | Keyspace::Asset
                 | Keyspace::Set
                 | Keyspace::SetSchema
+        ) && !self.remembers()
+    }
+
+    /// Whether it tells of the past: the change feed, answers to requests, what was dropped. Only these may name an entity that is no more.
+    pub const fn remembers(self) -> bool {
+        matches!(
+            self,
+            Keyspace::Change
+                | Keyspace::Request
+                | Keyspace::RequestByExpiry
+                | Keyspace::Dropped
+                | Keyspace::DroppedRow
         )
     }
 }
@@ -171,6 +194,8 @@ pub(crate) mod keys {
     pub(crate) const TENANT: usize = 4;
     /// Bytes of a time in a key: milliseconds in 48 bits, as in a version 7 UUID.
     pub(crate) const TIME: usize = 6;
+    /// Bytes of a sequence number in a key.
+    pub(crate) const SEQUENCE: usize = 8;
 
     /// The longest key: an index entry whose text is all escapes, and its end.
     pub(crate) const MAX_KEY: usize = TENANT + ID + 2 * FOLDED_BYTES + 1 + ID;
@@ -180,6 +205,7 @@ pub(crate) mod keys {
     pub(crate) const META_OPTIONS: &[u8] = b"options";
     pub(crate) const META_CURSOR_KEY: &[u8] = b"cursor_key";
     pub(crate) const META_NEXT_TENANT: &[u8] = b"next_tenant";
+    pub(crate) const META_FEED_ID: &[u8] = b"feed_id";
 
     /// T E: the key of an entity in its keyspace.
     pub(crate) fn entity(tenant: TenantNumber, id: Uuid) -> [u8; TENANT + ID] {
@@ -242,6 +268,20 @@ pub(crate) mod keys {
         key
     }
 
+    /// T sequence
+    pub(crate) fn change(tenant: TenantNumber, sequence: u64) -> [u8; TENANT + SEQUENCE] {
+        let mut key = [0; TENANT + SEQUENCE];
+        key[..TENANT].copy_from_slice(&tenant.0.to_be_bytes());
+        key[TENANT..].copy_from_slice(&sequence.to_be_bytes());
+        key
+    }
+
+    /// The sequence number in the key of a change.
+    pub(crate) fn sequence_of(key: &[u8]) -> Option<u64> {
+        let bytes = key.get(TENANT..)?;
+        bytes.try_into().map(u64::from_be_bytes).ok()
+    }
+
     /// The id that an entity's key or an index key ends with; `None` where the key is too short for one.
     pub(crate) fn id_at_end(key: &[u8]) -> Option<Uuid> {
         let start = key.len().checked_sub(ID).filter(|&start| start >= TENANT)?;
@@ -302,6 +342,14 @@ pub(crate) mod bounds {
         let mut start = prefix.clone();
         start.extend_from_slice(&keys::time_bytes(since));
         KeyRange::new(start, KeyRange::prefix(&prefix).end)
+    }
+
+    /// The changes from this sequence number on, up to but without `end`.
+    pub(crate) fn changes(tenant: TenantNumber, start: u64, end: u64) -> KeyRange {
+        KeyRange::new(
+            keys::change(tenant, start).to_vec(),
+            Some(keys::change(tenant, end).to_vec()),
+        )
     }
 
     /// The entries of one `secureQri`.

@@ -41,6 +41,7 @@ pub mod backend;
 mod bulk;
 mod care;
 mod catalog;
+mod changes;
 mod codec;
 mod engine;
 mod entity;
@@ -48,8 +49,10 @@ mod envelope;
 mod environment;
 mod error;
 mod expectation;
+mod feed;
 mod format;
 mod group;
+mod hooks;
 mod ids;
 mod index;
 mod json;
@@ -62,6 +65,7 @@ mod reentry;
 mod session;
 mod snapshot;
 mod sortkey;
+mod sweep;
 mod tenant_cache;
 mod time;
 mod transaction;
@@ -72,6 +76,7 @@ pub use backend::{Concurrency, Durability, Health, Integrity, MaintenanceReport}
 pub use bulk::{Batched, BulkProgress};
 pub use care::{CatalogActivity, CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
 pub use catalog::Catalog;
+pub use changes::{Change, ChangeEvent, ChangeRetention, Changes, Descendant, Position};
 pub use engine::delete::Deleted;
 pub use entity::{
     AssetInfo, DataAsset, DataField, DataSet, DataStore, DataType, Entity, FieldType, JsonObject,
@@ -81,6 +86,7 @@ pub use entity::{
 pub use environment::{Clock, Environment, IdSource, MonotonicIds};
 pub use error::{BulkFailure, Error, ErrorKind, NonEmptyStore, Result, VersionConflict, Violation};
 pub use expectation::Expectation;
+pub use hooks::{Deletion, Hook, HookView, Proposal, Restoration, Veto};
 pub use ids::{AssetId, EntityId, EntityKind, SetId, StoreId};
 pub use json::parse as parse_json;
 pub use list::{
@@ -92,6 +98,7 @@ pub use patch::Patch;
 pub use read::Read;
 pub use session::Session;
 pub use snapshot::{CatalogSnapshot, TenantSnapshot};
+pub use sweep::Swept;
 pub use time::{Timestamp, TimestampError};
 pub use transaction::Transaction;
 pub use uuid::Uuid;

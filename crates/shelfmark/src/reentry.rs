@@ -11,6 +11,8 @@ thread_local! {
 
 /// While it lives, this thread may not enter a write.
 pub(crate) struct Entered {
+    /// Whether the thread was writing before.
+    before: bool,
     // Must be dropped on the thread that made it.
     _not_send: PhantomData<*const ()>,
 }
@@ -21,13 +23,27 @@ pub(crate) fn enter_write() -> Result<Entered> {
         return Err(refused());
     }
     Ok(Entered {
+        before: false,
         _not_send: PhantomData,
     })
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        WRITING.set(false);
+        WRITING.set(self.before);
+    }
+}
+
+/// Whether this thread is writing.
+pub(crate) fn is_inside_a_write() -> bool {
+    WRITING.get()
+}
+
+/// Marks this thread as writing, whether or not it is already.
+pub(crate) fn inside_a_write() -> Entered {
+    Entered {
+        before: WRITING.replace(true),
+        _not_send: PhantomData,
     }
 }
 
@@ -35,7 +51,7 @@ impl Drop for Entered {
 pub(crate) fn refused() -> Error {
     Error::new(
         ErrorKind::ReentrantWrite,
-        "a write was entered from inside a transaction or an update closure on the same thread: use the transaction's own handle, or do it \
+        "a write was entered from inside a transaction, an update closure or a hook on the same thread: use the transaction's own handle, or do it \
          afterwards",
     )
 }

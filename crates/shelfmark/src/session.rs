@@ -246,6 +246,15 @@ impl Write for Session {
         )
     }
 
+    fn ahead<T>(&self, work: impl FnOnce(&TenantView<'_>) -> Result<T>) -> Result<Option<T>> {
+        // Hooks are asked where the change is staged, so all of it is worked out there.
+        if !self.inner.settings.hooks.is_empty() {
+            return Ok(None);
+        }
+        let _entered = reentry::enter_write()?;
+        self.with_view(work).map(Some)
+    }
+
     fn outside_of_writes<R>(&self, work: impl FnOnce() -> R) -> Result<R> {
         let _entered = reentry::enter_write()?;
         Ok(work())

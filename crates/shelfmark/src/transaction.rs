@@ -84,6 +84,10 @@ impl Write for Transaction<'_> {
         Ok(value)
     }
 
+    fn ahead<T>(&self, _work: impl FnOnce(&TenantView<'_>) -> Result<T>) -> Result<Option<T>> {
+        Ok(None)
+    }
+
     /// The thread is inside of a write already; what is left to refuse is this transaction's own.
     fn outside_of_writes<R>(&self, work: impl FnOnce() -> R) -> Result<R> {
         if self.updating.replace(true) {

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use crate::engine::Stage;
-use crate::engine::change::{self, change};
+use crate::engine::change::{self, Change, Source};
 use crate::engine::create::{self, Parents};
 use crate::engine::delete::{self, Deleted};
+use crate::engine::{Stage, TenantView};
 use crate::entity::{Entity, NewEntity, TypedId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::patch::Patch;
-use crate::read::Read;
+use crate::read::{Context, Read};
 use crate::{EntityId, Expectation};
 
 /// How often an update with [`Expectation::Any`] starts again when others change the entity meanwhile.
@@ -28,6 +28,10 @@ pub trait Write: Read {
         &self,
         operation: impl FnMut(&mut Stage<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T>;
+
+    /// What `work` makes of the newest view, on this thread and before the write is queued; `None` where the work is done in the write itself.
+    #[doc(hidden)]
+    fn ahead<T>(&self, work: impl FnOnce(&TenantView<'_>) -> Result<T>) -> Result<Option<T>>;
 
     /// Runs a caller's closure where it may not enter a write.
     #[doc(hidden)]
@@ -95,8 +99,7 @@ pub trait Write: Read {
         expectation: impl Into<Expectation>,
         new: <I::Entity as Entity>::New,
     ) -> Result<I::Entity> {
-        let expectation = expectation.into();
-        self.run(move |stage| change::<I::Entity>(stage, id, expectation, |_, _, _| Ok(new.clone())))
+        change_one(self, id, expectation.into(), Source::Fields(new))
     }
 
     /// Replaces all of these entities or none, in order. Costs as [`Write::replace`] each, in one commit.
@@ -108,12 +111,12 @@ pub trait Write: Read {
         &self,
         members: impl IntoIterator<Item = (I, Expectation, <I::Entity as Entity>::New)>,
     ) -> Result<Vec<I::Entity>> {
-        let members: Vec<_> = members.into_iter().collect();
-        self.run(move |stage| {
-            each(&members, |(id, expectation, new)| {
-                change::<I::Entity>(stage, *id, *expectation, |_, _, _| Ok(new.clone()))
-            })
-        })
+        change_all(
+            self,
+            members
+                .into_iter()
+                .map(|(id, expectation, new)| (id, expectation, Source::Fields(new))),
+        )
     }
 
     /// Applies a JSON Patch (RFC 6902) to the entity's JSON as the REST API shows it. Members that the catalog sets keep their value, the rest applies.
@@ -140,8 +143,7 @@ pub trait Write: Read {
         expectation: impl Into<Expectation>,
         patch: &Patch,
     ) -> Result<I::Entity> {
-        let (expectation, patch) = (expectation.into(), patch.clone());
-        self.run(move |stage| patch_one(stage, id, expectation, &patch))
+        change_one(self, id, expectation.into(), Source::Patch(patch.clone()))
     }
 
     /// Patches all of these entities or none, in order. Costs as [`Write::patch`] each, in one commit.
@@ -153,12 +155,12 @@ pub trait Write: Read {
         &self,
         members: impl IntoIterator<Item = (I, Expectation, Patch)>,
     ) -> Result<Vec<I::Entity>> {
-        let members: Vec<_> = members.into_iter().collect();
-        self.run(move |stage| {
-            each(&members, |(id, expectation, patch)| {
-                patch_one(stage, *id, *expectation, patch)
-            })
-        })
+        change_all(
+            self,
+            members
+                .into_iter()
+                .map(|(id, expectation, patch)| (id, expectation, Source::Patch(patch))),
+        )
     }
 
     /// Reads the entity, lets `f` change a copy of its settable fields, and replaces it, provided that nobody changed it meanwhile. With
@@ -272,15 +274,49 @@ pub trait Write: Read {
     }
 }
 
-fn patch_one<I: TypedId>(
-    stage: &mut Stage<'_>,
+/// Changes one entity.
+fn change_one<W: Write + ?Sized, I: TypedId>(
+    writer: &W,
     id: I,
     expectation: Expectation,
-    patch: &Patch,
+    source: Source<I::Entity>,
 ) -> Result<I::Entity> {
-    change::<I::Entity>(stage, id, expectation, |stage, old, violations| {
-        change::patched::<I::Entity>(stage, id.uuid(), old, patch, violations)
-    })
+    let change = Change {
+        id,
+        expectation,
+        source,
+    };
+    let Context { settings, actor } = writer.context();
+    // What is wrong with it on the newest view is wrong with it.
+    let ahead = writer.ahead(|view| change.work_out(settings, actor, view))?;
+    writer.run(move |stage| change.stage(stage, ahead.as_ref()))
+}
+
+/// Changes all of these or none, in order.
+fn change_all<W: Write + ?Sized, I: TypedId>(
+    writer: &W,
+    members: impl Iterator<Item = (I, Expectation, Source<I::Entity>)>,
+) -> Result<Vec<I::Entity>> {
+    let Context { settings, actor } = writer.context();
+    let changes: Vec<Change<I::Entity>> = members
+        .map(|(id, expectation, source)| Change {
+            id,
+            expectation,
+            source,
+        })
+        .collect();
+    // One member may rest on what another changes: what fails here is worked out again in its place.
+    let ahead = writer.ahead(|view| {
+        let worked = changes
+            .iter()
+            .map(|change| change.work_out(settings, actor, view).ok());
+        Ok(worked.collect::<Vec<_>>())
+    })?;
+    let changes: Vec<_> = changes
+        .into_iter()
+        .zip(ahead.into_iter().flatten().chain(std::iter::repeat_with(|| None)))
+        .collect();
+    writer.run(move |stage| each(&changes, |(change, ahead)| change.stage(stage, ahead.as_ref())))
 }
 
 /// What `work` makes of each member; the first error names its member.

@@ -1,6 +1,7 @@
 //! The contract, implemented naively over maps and JSON, without anything of the engine but its public types: what every operation
 //! must give. It shares no code with what it judges, so that a mistake would have to be made twice.
 
+mod feed;
 mod fields;
 mod list;
 mod patch;
@@ -9,26 +10,31 @@ mod resolve;
 mod state;
 mod write;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 use shelfmark::{EntityKind, ErrorKind};
 use uuid::Uuid;
 
+use self::feed::Followed;
 use self::list::{Edge, Place, Slice};
 use self::state::{Record, State};
 use crate::environment::TestEnvironment;
 use crate::operation::{Actor, Draft, End, Form, Operation, QuerySpec, Step, Tenant, WriteOp};
 use crate::outcome::{Failure, Ids, Outcome};
+use crate::system::CatalogSetup;
 
 /// Predicts what operations give. Its n-th entity has the id n.
 #[derive(Debug)]
 pub struct Oracle {
     environment: TestEnvironment,
-    unique_technical_names: bool,
+    setup: CatalogSetup,
     state: State,
     held: Option<State>,
     kept: Option<Kept>,
+    /// How far each tenant's change feed has been read.
+    followed: BTreeMap<Tenant, Followed>,
     /// Of every entity ever created, those of transactions that failed included.
     born: Vec<(Tenant, EntityKind)>,
 }
@@ -55,13 +61,14 @@ fn outcome(answer: Answer) -> Outcome {
 
 impl Oracle {
     /// An oracle of an empty catalog.
-    pub fn new(unique_technical_names: bool) -> Self {
+    pub fn new(setup: CatalogSetup) -> Self {
         Self {
             environment: TestEnvironment::new(0),
-            unique_technical_names,
+            setup,
             state: State::default(),
             held: None,
             kept: None,
+            followed: BTreeMap::new(),
             born: Vec::new(),
         }
     }
@@ -135,6 +142,7 @@ impl Oracle {
                 let answer = self.keep_cursors(*tenant, &query);
                 (Operation::KeepCursors(*tenant, query), outcome(answer))
             }
+            Operation::FollowChanges(tenant, _) => (operation.clone(), outcome(self.follow_changes(*tenant))),
             Operation::FollowCursor { back } => (operation.clone(), outcome(self.follow_cursor(*back))),
             other => (other.clone(), outcome(Ok(self.plain(other)))),
         }
@@ -146,7 +154,9 @@ impl Oracle {
             Operation::Hold => self.held = Some(self.state.clone()),
             Operation::Release => self.held = None,
             Operation::Tenants => return json!(self.state.tenants.keys().collect::<Vec<_>>()),
+            Operation::Sweep => return self.sweep_changes(),
             Operation::DropTenant(tenant) => {
+                self.state.feeds.drop_tenant(*tenant);
                 return json!(self.state.tenants.remove(tenant.name()).is_some());
             }
             Operation::Clock(millis) => self.environment.advance(*millis),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use shelfmark::{EntityKind, Timestamp};
 use uuid::Uuid;
 
+use super::feed::Feeds;
 use super::fields::{self, Object};
 
 /// One entity.
@@ -35,6 +36,7 @@ pub(super) struct Entities(pub(super) BTreeMap<Uuid, Rc<Record>>);
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) tenants: BTreeMap<&'static str, Entities>,
+    pub(super) feeds: Feeds,
 }
 
 impl State {

@@ -87,23 +87,35 @@ impl Oracle {
             WriteOp::PatchAll(kind, members) => each(members, |(target, steps)| {
                 self.patch_one(tenant, actor, *kind, target, steps)
             }),
-            WriteOp::Delete(kind, target) => self.delete_in(tenant, |entities| {
+            WriteOp::Delete(kind, target) => self.delete_in(tenant, actor, *kind, false, |entities| {
                 delete(entities, *kind, std::slice::from_ref(target))
             }),
-            WriteOp::DeleteAll(kind, targets) => {
-                self.delete_in(tenant, |entities| delete(entities, *kind, targets))
-            }
+            WriteOp::DeleteAll(kind, targets) => self.delete_in(tenant, actor, *kind, false, |entities| {
+                delete(entities, *kind, targets)
+            }),
             WriteOp::DeleteSelected(kind, selection) => {
-                self.delete_in(tenant, |entities| delete_selected(entities, *kind, selection))
+                self.delete_in(tenant, actor, *kind, true, |entities| {
+                    delete_selected(entities, *kind, selection)
+                })
             }
         }
     }
 
-    fn delete_in(&mut self, tenant: Tenant, work: impl FnOnce(&mut Entities) -> Answer) -> Answer {
-        match self.state.tenants.get_mut(tenant.name()) {
-            Some(entities) => work(entities),
-            None => work(&mut Entities::default()),
-        }
+    fn delete_in(
+        &mut self,
+        tenant: Tenant,
+        actor: Actor,
+        kind: EntityKind,
+        by_parent: bool,
+        work: impl FnOnce(&mut Entities) -> Answer,
+    ) -> Answer {
+        let before = self.state.tenant(tenant.name());
+        let answer = match self.state.tenants.get_mut(tenant.name()) {
+            Some(entities) => work(entities)?,
+            None => work(&mut Entities::default())?,
+        };
+        self.tell_deleted(tenant, actor, kind, &before, by_parent);
+        Ok(answer)
     }
 
     fn shown(&self, tenant: Tenant, id: Uuid) -> Value {
@@ -182,7 +194,8 @@ impl Oracle {
             dates,
         };
         self.check_unique(tenant, &record)?;
-        self.insert(tenant, record);
+        self.insert(tenant, record.clone());
+        self.tell_created(tenant, actor, &record);
         Ok(id)
     }
 
@@ -190,6 +203,7 @@ impl Oracle {
         let name = |record: &Record| fold(record.fields["technicalName"].as_str().unwrap_or_default());
         let wanted = name(record);
         let taken = self
+            .setup
             .unique_technical_names
             .then(|| self.state.tenant(tenant.name()))
             .and_then(|entities| {
@@ -319,7 +333,8 @@ impl Oracle {
                 ..(*old).clone()
             };
             self.check_unique(tenant, &record)?;
-            self.insert(tenant, record);
+            self.insert(tenant, record.clone());
+            self.tell_updated(tenant, actor, &old, &record);
         }
         Ok(self.shown(tenant, old.id))
     }

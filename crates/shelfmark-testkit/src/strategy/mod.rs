@@ -17,6 +17,7 @@ pub use self::queries::read_op;
 use self::queries::{query, selection};
 use crate::operation::{Actor, End, Expect, Operation, Ref, Step, Target, Tenant, WriteOp};
 use crate::run::Setup;
+use crate::system::CatalogSetup;
 
 /// A setup and a sequence of at most `most` operations.
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
@@ -75,16 +76,32 @@ fn setup() -> impl Strategy<Value = Setup> {
     let retries = prop_oneof![2 => Just(0_u64), 1 => 1..4_u64];
     (
         any::<bool>(),
+        changes(),
         proptest::bool::weighted(0.8),
         any::<bool>(),
         retries,
     )
-        .prop_map(|(unique_technical_names, deferred, shared, retry_plans)| Setup {
-            unique_technical_names,
-            deferred,
-            shared,
-            retry_plans,
-        })
+        .prop_map(
+            |(unique_technical_names, changes, deferred, shared, retry_plans)| Setup {
+                catalog: CatalogSetup {
+                    unique_technical_names,
+                    change_feed: changes.is_some(),
+                    retained_changes: changes.flatten(),
+                },
+                deferred,
+                shared,
+                retry_plans,
+            },
+        )
+}
+
+/// Whether there is a change feed, and how many changes it keeps.
+fn changes() -> impl Strategy<Value = Option<Option<u64>>> {
+    prop_oneof![
+        1 => Just(None),
+        3 => Just(Some(None)),
+        1 => (0..30_u64).prop_map(|retained| Some(Some(retained))),
+    ]
 }
 
 pub(crate) fn kind() -> impl Strategy<Value = EntityKind> {
@@ -179,7 +196,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     let end = prop_oneof![4 => Just(End::Commit), 2 => Just(End::FirstError), 1 => Just(End::Refuse)];
     let batch = kind().prop_flat_map(|kind| vec(draft(kind), 0..9));
     prop_oneof![
-        45 => (tenant(), actor(), write_op())
+        50 => (tenant(), actor(), write_op())
             .prop_map(|(tenant, actor, write)| Operation::Write(tenant, actor, write)),
         5 => (tenant(), actor(), batch, 1..4_usize)
             .prop_map(|(tenant, actor, drafts, chunk)| Operation::CreateBatched(tenant, actor, drafts, chunk)),
@@ -195,6 +212,8 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         6 => any::<bool>().prop_map(|back| Operation::FollowCursor { back }),
         1 => Just(Operation::Tenants),
         1 => tenant().prop_map(|tenant| Operation::DropTenant(tenant.other())),
+        5 => (select(&Tenant::ALL[..]), 1..20_usize).prop_map(|(tenant, limit)| Operation::FollowChanges(tenant, limit)),
+        1 => Just(Operation::Sweep),
         6 => clock().prop_map(Operation::Clock),
         1 => Just(Operation::Sync),
         1 => Just(Operation::Reopen),

@@ -278,8 +278,14 @@ impl WriteBatch {
     }
 
     /// Whether the batch has anything to say about `space`.
-    pub(super) fn touches(&self, space: Keyspace) -> bool {
+    pub(crate) fn touches(&self, space: Keyspace) -> bool {
         self.log(space).is_some()
+    }
+
+    /// Every key that the batch names in `space`, in the order of its changes.
+    pub(crate) fn keys(&self, space: Keyspace) -> impl Iterator<Item = &[u8]> {
+        let log = self.log(space).map(|log| log.log.as_slice()).unwrap_or_default();
+        log.iter().map(|(key, _)| key.as_slice())
     }
 
     /// Whether a range delete of this batch took `key`, as far as the view below is concerned.

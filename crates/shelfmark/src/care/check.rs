@@ -1,5 +1,7 @@
 //! One walk over everything: what is wrong, and how it could be mended.
 
+mod changes;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 
@@ -67,6 +69,7 @@ pub(super) fn walk(snapshot: &dyn Snapshot, found: &mut dyn FnMut(Finding, Optio
     walk.entities::<DataAsset>()?;
     walk.entities::<DataSet>()?;
     walk.schemas()?;
+    walk.changes()?;
     for &space in Keyspace::ALL {
         if space.is_derived() && space != Keyspace::Counter {
             walk.index(space)?;

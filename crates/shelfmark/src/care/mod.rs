@@ -48,6 +48,8 @@ pub enum FindingKind {
     StraySchema,
     /// A row of a tenant that does not exist. Restore a backup.
     UnknownTenant,
+    /// The change feed leaves one out. Restore a backup, or have its readers read everything again.
+    MissingChange,
 }
 
 impl FindingKind {
@@ -175,6 +177,7 @@ impl Catalog {
     }
 
     /// Writes everything, as of now, to a new file at `path`, from any backend, while reads and writes go on. A crash leaves no half backup at `path`.
+    /// The copy is a catalog of its own: positions in the change feed of this one mean nothing there (`ChangesRewound`).
     ///
     /// ```
     /// # use shelfmark::{Catalog, NewDataStore, Write};
@@ -193,7 +196,8 @@ impl Catalog {
     ///
     /// `FileExists`, `FileMissing` for a missing directory, `StorageFull`, `Io`, `Corrupt`.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
-        backup::copy(&*self.inner.backend.snapshot()?, path.as_ref())
+        let environment = &self.inner.settings.environment;
+        backup::copy(&*self.inner.backend.snapshot()?, path.as_ref(), environment)
     }
 
     /// Gives unused space back to the file system. O(file). Every writer and every new reader waits meanwhile.

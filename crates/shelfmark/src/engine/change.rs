@@ -1,82 +1,154 @@
 //! Changing an entity: replace, patch and update are one path with different sources of the new fields.
+//!
+//! A change is worked out on a view, then staged. A session works it out on the caller's thread, on the newest view, before it queues; where the entity has
+//! another version by the time it is staged, it is worked out again there.
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Stage;
 use super::create::{check_size, check_unique, encode_head, encoding_failed, parent_pointer};
 use super::tenants::MAX_NAME;
 use super::view::InheritedCache;
-use crate::entity::{Entity, Meta, State, reader, rules, shape};
+use super::{Settings, Stage, TenantView, feed, hooked};
+use crate::entity::{Entity, Head as _, Inherited, Meta, State, reader, rules, shape};
 use crate::error::{Error, Result};
 use crate::ids::EntityId;
 use crate::keyspace::Parent;
 use crate::patch::{self, Patch};
-use crate::time::Timestamp;
 use crate::violations::Violations;
 use crate::{Expectation, TypedId as _};
 
-/// Changes the entity `id` to the fields that `make` returns, if it is as expected. What changes nothing writes nothing.
-pub(crate) fn change<E: Entity>(
-    stage: &mut Stage<'_>,
-    id: E::Id,
-    expectation: Expectation,
-    make: impl FnOnce(&Stage<'_>, &State<E>, &mut Violations) -> Result<E::New>,
-) -> Result<E> {
-    let old = read_for_change::<E>(stage, id, expectation)?;
-    let mut violations = Violations::default();
-    let mut fields = make(stage, &old, &mut violations)?;
-    check_fields::<E>(&fields, &old, violations)?;
-    // Never back, whatever the clock does.
-    let now = stage.now().max(old.meta.last_modified_time);
-    E::date_schemas(&mut fields, Some(&old.fields), now);
-    let owner_id = E::named_owner(&fields).unwrap_or(&old.meta.owner_id).to_owned();
-    // As a stored record gives them back: the parent named, the owner kept apart.
-    let fields = E::with_parent_and_owner(fields, old.lineage, None);
-    let meta = Meta {
-        owner_id,
-        ..old.meta.clone()
-    };
-    let new = State::<E> {
-        meta,
-        lineage: old.lineage,
-        schema_row: E::has_schemas(&fields),
-        fields,
-    };
-    let schemas = Schemas {
-        old: encode_schemas(&old)?,
-        new: encode_schemas(&new)?,
-    };
-    // By what is stored: members of free JSON in another order are equal, but their order is kept.
-    let changed = schemas.old != schemas.new || encode_head(&old)? != encode_head(&new)?;
-    let new = if changed {
-        stage_change(stage, id.uuid(), &old, new, &schemas, now)?
-    } else {
-        old
-    };
+/// Where the new fields come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source<E: Entity> {
+    Fields(E::New),
+    Patch(Patch),
+}
+
+/// A change of one entity, as it was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Change<E: Entity> {
+    pub(crate) id: E::Id,
+    pub(crate) expectation: Expectation,
+    pub(crate) source: Source<E>,
+}
+
+/// What a change comes to on one version of its entity.
+#[derive(Debug)]
+pub(crate) struct Worked<E: Entity> {
+    old: State<E>,
+    /// What a patch saw of the ancestors: a `test` may be about it.
+    seen: Option<Inherited>,
+    /// `None` where nothing changes.
+    next: Option<Next<E>>,
+}
+
+/// The next version of an entity, encoded.
+#[derive(Debug)]
+struct Next<E: Entity> {
+    state: State<E>,
+    head: Vec<u8>,
+    schemas: SchemaRow,
+    /// The members that changed, where the change feed wants to know.
+    changed: Vec<String>,
+}
+
+/// What becomes of the schema row: one that need not change is not written.
+#[derive(Debug)]
+enum SchemaRow {
+    Keep,
+    Put(Vec<u8>),
+    Delete,
+}
+
+impl<E: Entity> Change<E> {
+    /// Works the change out on `view`, where no hook has a say.
+    pub(crate) fn work_out(
+        &self,
+        settings: &Settings,
+        actor: &str,
+        view: &TenantView<'_>,
+    ) -> Result<Worked<E>> {
+        self.work_out_with(settings, actor, view, |_, _| Ok(()))
+    }
+
+    fn work_out_with(
+        &self,
+        settings: &Settings,
+        actor: &str,
+        view: &TenantView<'_>,
+        amend: impl FnOnce(&State<E>, &mut E::New) -> Result<()>,
+    ) -> Result<Worked<E>> {
+        let id = self.id;
+        let old = view
+            .state::<E>(id.uuid(), true)?
+            .ok_or_else(|| Error::not_found(vec![id.into()]))?;
+        self.expectation.check(id.into(), old.meta.version)?;
+        let mut violations = Violations::default();
+        let mut seen = None;
+        let mut fields = match &self.source {
+            Source::Fields(fields) => fields.clone(),
+            Source::Patch(patch) => {
+                let inherited = view.inherited(old.lineage, &mut InheritedCache::new())?;
+                let shown = E::assemble(id.uuid(), view.name, old.clone(), inherited.clone());
+                seen = Some(inherited);
+                patched::<E>(id.uuid(), &shown, patch, &mut violations)?
+            }
+        };
+        if !settings.hooks.is_empty() {
+            let valid =
+                violations.count() == 0 && check_fields::<E>(&fields, &old, Violations::default()).is_ok();
+            // Of what changes nothing no hook hears.
+            if !valid || next(settings, actor, &old, fields.clone())?.is_some() {
+                amend(&old, &mut fields)?;
+            }
+        }
+        check_fields::<E>(&fields, &old, violations)?;
+        let next = next(settings, actor, &old, fields)?;
+        Ok(Worked { old, seen, next })
+    }
+
+    /// Stages the change, if the entity is as expected, and gives it as it is then. What changes nothing writes nothing.
+    pub(crate) fn stage(&self, stage: &mut Stage<'_>, ahead: Option<&Worked<E>>) -> Result<E> {
+        let id = self.id.uuid();
+        let again;
+        let worked = match ahead {
+            Some(worked) if holds(stage, id, worked)? => worked,
+            _ => {
+                again = stage.read(|view| {
+                    self.work_out_with(stage.settings, stage.actor, view, |old, new| {
+                        hooked::amend::<E>(stage, id, Some(old), new)
+                    })
+                })?;
+                &again
+            }
+        };
+        let state = match &worked.next {
+            Some(next) => {
+                stage_next(stage, id, &worked.old, next)?;
+                &next.state
+            }
+            None => &worked.old,
+        };
+        stage.read(|view| {
+            let inherited = view.inherited(state.lineage, &mut InheritedCache::new())?;
+            Ok(E::assemble(id, view.name, state.clone(), inherited))
+        })
+    }
+}
+
+/// Whether what was worked out on an earlier view is what would be worked out now.
+fn holds<E: Entity>(stage: &Stage<'_>, id: Uuid, worked: &Worked<E>) -> Result<bool> {
     stage.read(|view| {
-        let inherited = view.inherited(new.lineage, &mut InheritedCache::new())?;
-        Ok(E::assemble(id.uuid(), view.name, new, inherited))
+        let version = view.head::<E, _>(id, |head| Ok(head.stamps().version()))?;
+        if version != Some(worked.old.meta.version) {
+            return Ok(false);
+        }
+        match &worked.seen {
+            Some(seen) => Ok(*seen == view.inherited(worked.old.lineage, &mut InheritedCache::new())?),
+            None => Ok(true),
+        }
     })
-}
-
-/// The bodies of an entity's schema row.
-struct Schemas {
-    old: Option<Vec<u8>>,
-    new: Option<Vec<u8>>,
-}
-
-fn encode_schemas<E: Entity>(state: &State<E>) -> Result<Option<Vec<u8>>> {
-    E::encode_schemas(&state.fields).map_err(encoding_failed)
-}
-
-/// The full state of `id`; `NotFound` or `VersionConflict` where it is not as expected.
-fn read_for_change<E: Entity>(stage: &Stage<'_>, id: E::Id, expectation: Expectation) -> Result<State<E>> {
-    let old = stage
-        .read(|view| view.state::<E>(id.uuid(), true))?
-        .ok_or_else(|| Error::not_found(vec![id.into()]))?;
-    expectation.check(id.into(), old.meta.version)?;
-    Ok(old)
 }
 
 /// The rules, and that the parent is still the same, beside what `violations` has already.
@@ -95,51 +167,89 @@ fn check_fields<E: Entity>(fields: &E::New, old: &State<E>, mut violations: Viol
     violations.finish()
 }
 
-/// Stages a change of content: the next version, by the actor, now.
-fn stage_change<E: Entity>(
-    stage: &mut Stage<'_>,
-    id: Uuid,
+/// The next version, by the actor, now; `None` where `fields` change nothing.
+fn next<E: Entity>(
+    settings: &Settings,
+    actor: &str,
     old: &State<E>,
-    mut new: State<E>,
-    schemas: &Schemas,
-    now: Timestamp,
-) -> Result<State<E>> {
+    mut fields: E::New,
+) -> Result<Option<Next<E>>> {
+    // Never back, whatever the clock does.
+    let now = settings.environment.clock.now().max(old.meta.last_modified_time);
+    E::date_schemas(&mut fields, Some(&old.fields), now);
+    let owner_id = E::named_owner(&fields).unwrap_or(&old.meta.owner_id).to_owned();
+    // As a stored record gives them back: the parent named, the owner kept apart.
+    let fields = E::with_parent_and_owner(fields, old.lineage, None);
+    let mut state = State::<E> {
+        meta: Meta {
+            owner_id,
+            ..old.meta.clone()
+        },
+        lineage: old.lineage,
+        schema_row: E::has_schemas(&fields),
+        fields,
+    };
+    let (old_schemas, new_schemas) = (encode_schemas(old)?, encode_schemas(&state)?);
+    // By what is stored: members of free JSON in another order are equal, but their order is kept.
+    if old_schemas == new_schemas && encode_head(old)? == encode_head(&state)? {
+        return Ok(None);
+    }
+    state.meta.version += 1;
+    actor.clone_into(&mut state.meta.last_modified_by);
+    state.meta.last_modified_time = now;
+    let head = encode_head(&state)?;
+    check_size(head.len() + new_schemas.as_ref().map_or(0, Vec::len))?;
+    let changed = if settings.change_feed {
+        feed::changed_members(old, &state)?
+    } else {
+        Vec::new()
+    };
+    let schemas = match new_schemas {
+        same if same == old_schemas => SchemaRow::Keep,
+        Some(body) => SchemaRow::Put(body),
+        None => SchemaRow::Delete,
+    };
+    Ok(Some(Next {
+        state,
+        head,
+        schemas,
+        changed,
+    }))
+}
+
+fn encode_schemas<E: Entity>(state: &State<E>) -> Result<Option<Vec<u8>>> {
+    E::encode_schemas(&state.fields).map_err(encoding_failed)
+}
+
+/// Stages the next version of an entity.
+fn stage_next<E: Entity>(stage: &mut Stage<'_>, id: Uuid, old: &State<E>, next: &Next<E>) -> Result<()> {
+    let Next {
+        state,
+        head,
+        schemas,
+        changed,
+    } = next;
     // There is an old state, so there is a tenant.
     let tenant = stage.tenant_for_write()?;
-    new.meta.version += 1;
-    stage.actor.clone_into(&mut new.meta.last_modified_by);
-    new.meta.last_modified_time = now;
     let parent = Parent {
         tenant,
-        id: new.lineage.parent(E::KIND).map(EntityId::uuid),
+        id: state.lineage.parent(E::KIND).map(EntityId::uuid),
     };
-    check_unique::<E>(stage, parent, id, E::indexed(id, &new).technical_name)?;
-    let head = encode_head(&new)?;
-    check_size(head.len() + schemas.new.as_ref().map_or(0, Vec::len))?;
-    stage.put_head::<E>(tenant, id, &head, new.lineage.store);
-    match &schemas.new {
-        // A row that need not change is not written.
-        same if *same == schemas.old => {}
-        Some(body) => stage.put_schemas(tenant, id, body),
-        None => stage.delete_schemas(tenant, id),
+    check_unique::<E>(stage, parent, id, E::indexed(id, state).technical_name)?;
+    stage.put_head::<E>(tenant, id, head, state.lineage.store);
+    match schemas {
+        SchemaRow::Keep => {}
+        SchemaRow::Put(body) => stage.put_schemas(tenant, id, body),
+        SchemaRow::Delete => stage.delete_schemas(tenant, id),
     }
-    stage.index(tenant, Some(&E::indexed(id, old)), &E::indexed(id, &new));
-    Ok(new)
+    stage.index(tenant, Some(&E::indexed(id, old)), &E::indexed(id, state));
+    let event = feed::Event::Updated { fields: changed };
+    feed::record(stage, event, &feed::Subject::of(id, state))
 }
 
 /// The fields that `patch` makes of an entity; values of a wrong type are noted.
-pub(crate) fn patched<E: Entity>(
-    stage: &Stage<'_>,
-    id: Uuid,
-    old: &State<E>,
-    patch: &Patch,
-    violations: &mut Violations,
-) -> Result<E::New> {
-    let entity = stage.read(|view| {
-        let inherited = view.inherited(old.lineage, &mut InheritedCache::new())?;
-        Ok(E::assemble(id, view.name, old.clone(), inherited))
-    })?;
-    let document = serde_json::to_value(&entity).map_err(|error| encoding_failed(error.to_string()))?;
+fn patched<E: Entity>(id: Uuid, entity: &E, patch: &Patch, violations: &mut Violations) -> Result<E::New> {
+    let document = serde_json::to_value(entity).map_err(|error| encoding_failed(error.to_string()))?;
     let document: Value = patch::apply(patch, document, shape::entity(E::KIND))?;
     Ok(reader::read_patched::<E>(document, id, violations))
 }

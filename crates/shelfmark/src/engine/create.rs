@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::view::InheritedCache;
-use super::{Settings, Stage, TenantView};
+use super::{Settings, Stage, TenantView, feed, hooked};
 use crate::backend::Keyspace;
 use crate::entity::rules::{self, MAX_ENTITY_BYTES};
 use crate::entity::{Entity, Head as _, Inherited, Lineage, Meta, State};
@@ -16,39 +16,75 @@ use crate::sortkey::{FOLDED_BYTES, Scalar, TextKey, fold};
 use crate::violations::Violations;
 use crate::{DataAsset, DataSet, DataStore};
 
-/// A creation, as far as it can be made without a view: checked, with its id and times, encoded.
+/// A creation, as far as it can be made without a view: with its id, which carries its time.
 #[derive(Debug)]
 pub(crate) struct Prepared<E: Entity> {
     pub(crate) id: Uuid,
-    pub(crate) state: State<E>,
+    work: Work<E>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Work<E: Entity> {
+    /// Checked and encoded.
+    Ready(Encoded<E>),
+    /// As given: hooks may amend it before it is checked.
+    Given(E::New),
+}
+
+/// A new entity, ready to be stored.
+#[derive(Debug)]
+struct Encoded<E: Entity> {
+    state: State<E>,
     head: Vec<u8>,
     schemas: Option<Vec<u8>>,
 }
 
 impl<E: Entity> Prepared<E> {
-    /// Bytes of the encoded rows.
+    /// Bytes of the encoded rows, before any hook.
     pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Gives the id, and where no hook has a say checks the rules and encodes; needs no view.
+pub(crate) fn prepare<E: Entity>(settings: &Settings, actor: &str, new: E::New) -> Result<Prepared<E>> {
+    let id = settings.environment.ids.next_id(settings.environment.clock.now());
+    if settings.hooks.is_empty() {
+        let encoded = encode::<E>(actor, id, new)?;
+        let bytes = encoded.bytes();
+        let work = Work::Ready(encoded);
+        return Ok(Prepared { id, work, bytes });
+    }
+    // What cannot be encoded is refused later, unless a hook mends it.
+    let bytes = encoded_state::<E>(actor, id, new.clone()).map_or(0, |encoded| encoded.bytes());
+    let work = Work::Given(new);
+    Ok(Prepared { id, work, bytes })
+}
+
+impl<E: Entity> Encoded<E> {
+    fn bytes(&self) -> usize {
         self.head.len() + self.schemas.as_ref().map_or(0, Vec::len)
     }
 }
 
-/// Checks the rules and encodes; needs no view.
-pub(crate) fn prepare<E: Entity>(
-    settings: &Settings,
-    actor: &str,
-    mut fields: E::New,
-) -> Result<Prepared<E>> {
+/// Checks the rules and encodes.
+fn encode<E: Entity>(actor: &str, id: Uuid, fields: E::New) -> Result<Encoded<E>> {
     let mut violations = Violations::default();
     rules::check::<E>(&fields, &mut violations);
-    let parent = E::named_parent(&fields);
-    if parent.is_none() && E::KIND != EntityKind::Store {
+    if E::named_parent(&fields).is_none() && E::KIND != EntityKind::Store {
         violations.push(parent_pointer(E::KIND), "is required");
     }
     violations.finish()?;
-    let id = settings.environment.ids.next_id(settings.environment.clock.now());
+    let encoded = encoded_state::<E>(actor, id, fields)?;
+    check_size(encoded.bytes())?;
+    Ok(encoded)
+}
+
+fn encoded_state<E: Entity>(actor: &str, id: Uuid, mut fields: E::New) -> Result<Encoded<E>> {
     let created = created_time(id);
     E::date_schemas(&mut fields, None, created);
-    let lineage = match parent {
+    let lineage = match E::named_parent(&fields) {
         Some(EntityId::Store(store)) => Lineage {
             store: Some(store),
             asset: None,
@@ -74,16 +110,11 @@ pub(crate) fn prepare<E: Entity>(
         fields,
         schema_row,
     };
-    let head = encode_head(&state)?;
-    let schemas = E::encode_schemas(&state.fields).map_err(encoding_failed)?;
-    let prepared = Prepared {
-        id,
+    Ok(Encoded {
+        head: encode_head(&state)?,
+        schemas: E::encode_schemas(&state.fields).map_err(encoding_failed)?,
         state,
-        head,
-        schemas,
-    };
-    check_size(prepared.bytes())?;
-    Ok(prepared)
+    })
 }
 
 pub(crate) fn encode_head<E: Entity>(state: &State<E>) -> Result<Vec<u8>> {
@@ -152,18 +183,59 @@ impl Parents {
     }
 }
 
-/// Stages a creation, and gives the new entity's ancestors.
+/// Stages a creation.
 pub(crate) fn create<E: Entity>(
     stage: &mut Stage<'_>,
     prepared: &Prepared<E>,
     parents: &mut Parents,
+) -> Result<()> {
+    with_encoded(stage, prepared, |stage, encoded| {
+        stage_new(stage, prepared.id, encoded, parents).map(drop)
+    })
+}
+
+/// Stages a creation and gives the new entity.
+pub(crate) fn create_one<E: Entity>(
+    stage: &mut Stage<'_>,
+    prepared: &Prepared<E>,
+    parents: &mut Parents,
+) -> Result<E> {
+    with_encoded(stage, prepared, |stage, encoded| {
+        let lineage = stage_new(stage, prepared.id, encoded, parents)?;
+        let inherited = parents.inherited(stage, lineage)?;
+        let state = State {
+            lineage,
+            ..encoded.state.clone()
+        };
+        stage.read(|view| Ok(E::assemble(prepared.id, view.name, state, inherited)))
+    })
+}
+
+/// Shows what is to be stored, after the hooks had their say.
+fn with_encoded<E: Entity, R>(
+    stage: &mut Stage<'_>,
+    prepared: &Prepared<E>,
+    work: impl FnOnce(&mut Stage<'_>, &Encoded<E>) -> Result<R>,
+) -> Result<R> {
+    match &prepared.work {
+        Work::Ready(encoded) => work(stage, encoded),
+        Work::Given(new) => {
+            let mut new = new.clone();
+            hooked::amend::<E>(stage, prepared.id, None, &mut new)?;
+            let encoded = encode::<E>(stage.actor, prepared.id, new)?;
+            work(stage, &encoded)
+        }
+    }
+}
+
+/// Stages a new entity, and gives its ancestors.
+fn stage_new<E: Entity>(
+    stage: &mut Stage<'_>,
+    id: Uuid,
+    encoded: &Encoded<E>,
+    parents: &mut Parents,
 ) -> Result<Lineage> {
-    let Prepared {
-        id,
-        state,
-        head,
-        schemas,
-    } = prepared;
+    let Encoded { state, head, schemas } = encoded;
     let lineage = match state.lineage.parent(E::KIND) {
         Some(parent) => parents.lineage(stage, parent)?,
         None => Lineage::default(),
@@ -173,29 +245,20 @@ pub(crate) fn create<E: Entity>(
         tenant,
         id: lineage.parent(E::KIND).map(EntityId::uuid),
     };
-    let indexed = E::indexed(*id, state);
-    check_unique::<E>(stage, parent, *id, indexed.technical_name)?;
-    stage.put_head::<E>(tenant, *id, head, lineage.store);
+    let indexed = E::indexed(id, state);
+    check_unique::<E>(stage, parent, id, indexed.technical_name)?;
+    stage.put_head::<E>(tenant, id, head, lineage.store);
     if let Some(schemas) = schemas {
-        stage.put_schemas(tenant, *id, schemas);
+        stage.put_schemas(tenant, id, schemas);
     }
     stage.index(tenant, None, &indexed);
-    Ok(lineage)
-}
-
-/// Stages a creation and gives the new entity.
-pub(crate) fn create_one<E: Entity>(
-    stage: &mut Stage<'_>,
-    prepared: &Prepared<E>,
-    parents: &mut Parents,
-) -> Result<E> {
-    let lineage = create(stage, prepared, parents)?;
-    let inherited = parents.inherited(stage, lineage)?;
-    let state = State {
+    let subject = feed::Subject {
+        id: EntityId::new(E::KIND, id),
         lineage,
-        ..prepared.state.clone()
+        version: state.meta.version,
     };
-    stage.read(|view| Ok(E::assemble(prepared.id, view.name, state, inherited)))
+    feed::record(stage, feed::Event::Created, &subject)?;
+    Ok(lineage)
 }
 
 /// Where the catalog keeps technical names unique, refuses one that another child of `parent` has, compared case-folded.

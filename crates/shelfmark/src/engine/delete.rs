@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::Stage;
+use super::feed::{self, DescendantRecord, Event, Subject};
+use super::{Stage, hooked};
 use crate::backend::{Keyspace, successor};
 use crate::entity::{Entity, Head as _};
 use crate::error::{Error, NonEmptyStore, Result};
-use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
+use crate::hooks::Deletion;
+use crate::ids::{EntityId, EntityKind, StoreId};
 use crate::index;
 use crate::keyspace::{IndexOrder, Parent, TenantNumber, bounds, keys};
 use crate::list::Select as _;
 use crate::{DataAsset, DataSet, DataStore, Expectation};
 
 /// How many children a cascade reads at a time.
-const CHUNK: usize = 4_096;
+const CHUNK: usize = feed::DESCENDANTS;
 
 /// What a deletion took, or would take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,16 +41,15 @@ pub(crate) fn delete(stage: &mut Stage<'_>, members: &[(EntityId, Expectation)])
     for &id in ids.iter().rev() {
         match id {
             EntityId::Set(set) => {
-                delete_one::<DataSet>(stage, set.uuid())?;
+                delete_root::<DataSet>(stage, set.uuid())?;
                 deleted.sets += 1;
             }
             EntityId::Asset(asset) => {
-                deleted.sets += delete_sets_of(stage, asset)?;
-                delete_one::<DataAsset>(stage, asset.uuid())?;
+                deleted.sets += delete_root::<DataAsset>(stage, asset.uuid())?;
                 deleted.assets += 1;
             }
             EntityId::Store(store) => {
-                delete_one::<DataStore>(stage, store.uuid())?;
+                delete_root::<DataStore>(stage, store.uuid())?;
                 deleted.stores += 1;
             }
         }
@@ -61,8 +62,8 @@ pub(crate) fn delete_selected<E: Entity>(stage: &mut Stage<'_>, selection: &E::S
     let parents = stage.read(|view| selection.resolve(view)?.parents(view, E::KIND))?;
     let mut deleted = Deleted::default();
     for parent in parents {
-        if let (EntityKind::Set, Some(asset)) = (E::KIND, parent.id) {
-            deleted.sets += delete_sets_of(stage, AssetId::from_uuid(asset))?;
+        if E::KIND == EntityKind::Set && !stage.settings.heeds_deletions() {
+            deleted.sets += delete_sets_of(stage, parent, None)?;
             continue;
         }
         let ids = stage.read(|view| view.all_children(E::KIND, parent))?;
@@ -130,33 +131,48 @@ fn assets_in(stage: &Stage<'_>, store: StoreId) -> Result<u64> {
     })
 }
 
-/// Stages the deletion of one entity, without its children.
-fn delete_one<E: Entity>(stage: &mut Stage<'_>, id: Uuid) -> Result<()> {
-    let Some(tenant) = stage.tenant() else {
-        return Ok(());
-    };
-    if let Some(state) = stage.read(|view| view.state::<E>(id, false))? {
-        stage.delete_entity::<E>(tenant, id, &state);
-    }
-    Ok(())
-}
-
-/// Stages the deletion of every set of `asset`, and tells how many there are. O(children).
-pub(crate) fn delete_sets_of(stage: &mut Stage<'_>, asset: AssetId) -> Result<u64> {
+/// Stages the deletion of an entity that was named, and tells how many sets go with it.
+fn delete_root<E: Entity>(stage: &mut Stage<'_>, id: Uuid) -> Result<u64> {
     let Some(tenant) = stage.tenant() else {
         return Ok(0);
     };
-    let parent = Parent {
-        tenant,
-        id: Some(asset.uuid()),
+    let Some(state) = stage.read(|view| view.state::<E>(id, false))? else {
+        return Ok(0);
     };
+    let root = Subject::of(id, &state);
+    let sets = Parent { tenant, id: Some(id) };
+    let descendants = match E::KIND {
+        EntityKind::Asset => stage.read(|view| view.children(EntityKind::Set, &[sets]))?,
+        EntityKind::Store | EntityKind::Set => 0,
+    };
+    let deletion = Deletion {
+        id: root.id,
+        version: root.version,
+        descendants,
+    };
+    hooked::before_deletion(stage, &deletion)?;
+    feed::record(stage, Event::Deleted, &root)?;
+    if E::KIND == EntityKind::Asset {
+        delete_sets_of(stage, sets, Some(&root))?;
+    }
+    stage.delete_entity::<E>(tenant, id, &state);
+    Ok(descendants)
+}
+
+/// Stages the deletion of every set of an asset, and tells how many there are. `root` is the asset, where it goes itself. O(children).
+fn delete_sets_of(stage: &mut Stage<'_>, parent: Parent, root: Option<&Subject>) -> Result<u64> {
     let mut children = 0;
     let mut range = bounds::children(parent);
     loop {
         let (ids, last) =
             stage.read(|view| view.ids_in(IndexOrder::Creation.keyspace(EntityKind::Set), &range, CHUNK))?;
         children += ids.len() as u64;
-        stage_rows_gone(stage, tenant, &ids)?;
+        let gone = stage_rows_gone(stage, parent.tenant, &ids)?;
+        if let Some(root) = root
+            && !gone.is_empty()
+        {
+            feed::record_descendants(stage, Event::Deleted, root, gone)?;
+        }
         match last.as_deref().and_then(successor) {
             Some(next) => range.start = next,
             None => break,
@@ -168,16 +184,40 @@ pub(crate) fn delete_sets_of(stage: &mut Stage<'_>, asset: AssetId) -> Result<u6
     Ok(children)
 }
 
+/// A set as a cascade sees it.
+struct Gone {
+    id: Uuid,
+    version: u64,
+    schema_row: bool,
+    secure_qri: String,
+}
+
 /// Stages the removal of the rows of these sets and of what is indexed apart from their parent.
-fn stage_rows_gone(stage: &mut Stage<'_>, tenant: TenantNumber, ids: &[Uuid]) -> Result<()> {
+fn stage_rows_gone(
+    stage: &mut Stage<'_>,
+    tenant: TenantNumber,
+    ids: &[Uuid],
+) -> Result<Vec<DescendantRecord>> {
     let mut gone = Vec::with_capacity(ids.len());
     stage.read(|view| {
         view.heads::<DataSet>(ids, |at, head| {
-            gone.push((ids[at], head.has_schema_row(), head.secure_qri().to_owned()));
+            gone.push(Gone {
+                id: ids[at],
+                version: head.stamps().version(),
+                schema_row: head.has_schema_row(),
+                secure_qri: head.secure_qri().to_owned(),
+            });
             Ok(())
         })
     })?;
-    for (id, schema_row, secure_qri) in gone {
+    let mut descendants = Vec::with_capacity(gone.len());
+    for Gone {
+        id,
+        version,
+        schema_row,
+        secure_qri,
+    } in gone
+    {
         stage
             .batch
             .delete(Keyspace::Set, keys::entity(tenant, id).to_vec());
@@ -185,6 +225,10 @@ fn stage_rows_gone(stage: &mut Stage<'_>, tenant: TenantNumber, ids: &[Uuid]) ->
             stage.delete_schemas(tenant, id);
         }
         index::stage_gone_apart(&mut stage.batch, tenant, id, &secure_qri);
+        descendants.push(DescendantRecord {
+            id: id.into_bytes(),
+            version,
+        });
     }
-    Ok(())
+    Ok(descendants)
 }

@@ -3,6 +3,10 @@
 pub(crate) mod change;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod feed;
+pub(crate) mod follow;
+pub(crate) mod hooked;
+pub(crate) mod retention;
 pub(crate) mod settings;
 pub(crate) mod stage;
 pub(crate) mod tenants;

@@ -1,6 +1,11 @@
 //! What operations need to know of the catalog they run in.
 
+use std::fmt;
+use std::sync::Arc;
+
+use crate::changes::ChangeRetention;
 use crate::environment::Environment;
+use crate::hooks::Hook;
 
 /// The same for every operation of an open catalog.
 #[doc(hidden)]
@@ -11,4 +16,24 @@ pub struct Settings {
     pub(crate) atomic_bulk_bytes: usize,
     /// What cursors are authenticated with.
     pub(crate) cursor_key: [u8; 32],
+    /// Whether changes are recorded.
+    pub(crate) change_feed: bool,
+    /// Tells this catalog's feeds from those of every other; zeros where there is none.
+    pub(crate) feed_id: [u8; 16],
+    pub(crate) change_retention: ChangeRetention,
+    /// Asked before every change, in this order.
+    pub(crate) hooks: Vec<Arc<dyn Hook>>,
+}
+
+impl Settings {
+    /// Whether anybody wants to know which entities a deletion takes.
+    pub(crate) fn heeds_deletions(&self) -> bool {
+        self.change_feed || !self.hooks.is_empty()
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").finish_non_exhaustive()
+    }
 }

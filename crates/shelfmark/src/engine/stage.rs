@@ -1,5 +1,7 @@
 //! One operation at work: a view with its own changes over it.
 
+use std::fmt;
+
 use super::{Settings, TenantView, tenants};
 use crate::backend::{Keyspace, Overlay, Snapshot, WriteBatch};
 use crate::entity::{Entity, State};
@@ -17,7 +19,18 @@ pub struct Stage<'a> {
     base: &'a dyn Snapshot,
     tenant_name: &'a str,
     tenant: Option<TenantNumber>,
+    /// The sequence number of the next change record, once one has been staged.
+    pub(crate) next_change: Option<u64>,
     pub(crate) batch: WriteBatch,
+}
+
+impl fmt::Debug for Stage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage")
+            .field("tenant", &self.tenant_name)
+            .field("actor", &self.actor)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Stage<'a> {
@@ -35,8 +48,13 @@ impl<'a> Stage<'a> {
             base,
             tenant_name,
             tenant,
+            next_change: None,
             batch: WriteBatch::new(),
         })
+    }
+
+    pub(crate) fn tenant_name(&self) -> &str {
+        self.tenant_name
     }
 
     /// Reads what `base` holds and this stage has changed.

@@ -27,6 +27,7 @@ pub use stamps::Stamps;
 pub use store::{DataStore, NewDataStore};
 
 use crate::error::Result;
+use crate::hooks::{Hook, HookView, Proposal, Veto};
 use crate::ids::{AssetId, EntityId, EntityKind, SetId, StoreId};
 use crate::index::Indexed;
 use crate::sortkey::Scalar;
@@ -53,6 +54,10 @@ pub trait Entity: Stored + Clone + fmt::Debug + PartialEq + Serialize + Send + S
 
     /// Its version: 0 after creation, one more at each change.
     fn version(&self) -> u64;
+
+    /// Calls the hook's method for this kind.
+    #[doc(hidden)]
+    fn run_hook(hook: &dyn Hook, view: &HookView<'_>, proposal: &mut Proposal<'_, Self>) -> Result<(), Veto>;
 }
 
 /// An id that knows the kind of entity it names: [`StoreId`], [`AssetId`] or [`SetId`]. Sealed.
@@ -305,7 +310,7 @@ pub trait Head<'a> {
 }
 
 macro_rules! entity_traits {
-    ($entity:ident, $new:ident, $id:ident, $kind:ident, $selection:ty) => {
+    ($entity:ident, $new:ident, $id:ident, $kind:ident, $hook:ident, $selection:ty) => {
         impl sealed::Sealed for $entity {}
         impl sealed::Sealed for $new {}
         impl sealed::Sealed for $id {}
@@ -323,6 +328,14 @@ macro_rules! entity_traits {
 
             fn version(&self) -> u64 {
                 self.version
+            }
+
+            fn run_hook(
+                hook: &dyn Hook,
+                view: &HookView<'_>,
+                proposal: &mut Proposal<'_, Self>,
+            ) -> Result<(), Veto> {
+                hook.$hook(view, proposal)
             }
         }
 
@@ -358,12 +371,20 @@ macro_rules! entity_traits {
     };
 }
 
-entity_traits!(DataStore, NewDataStore, StoreId, Store, crate::list::AllStores);
+entity_traits!(
+    DataStore,
+    NewDataStore,
+    StoreId,
+    Store,
+    store,
+    crate::list::AllStores
+);
 entity_traits!(
     DataAsset,
     NewDataAsset,
     AssetId,
     Asset,
+    asset,
     crate::list::AssetSelection
 );
-entity_traits!(DataSet, NewDataSet, SetId, Set, crate::list::SetSelection);
+entity_traits!(DataSet, NewDataSet, SetId, Set, set, crate::list::SetSelection);

@@ -1,0 +1,58 @@
+//! The change feed: every record readable, every feed without gaps.
+
+use super::{FindingKind, Walk};
+use crate::backend::Keyspace;
+use crate::engine::follow;
+use crate::error::Result;
+use crate::format;
+use crate::keyspace::{TenantNumber, keys};
+
+impl Walk<'_> {
+    pub(super) fn changes(&mut self) -> Result<()> {
+        let space = Keyspace::Change;
+        // What of it is unreadable has been found with the other rows about the catalog.
+        let kept = format::has_change_feed(self.snapshot);
+        if kept == Some((true, false)) {
+            let detail = "no feed id where a change feed is kept".to_owned();
+            self.find(
+                Keyspace::Meta,
+                keys::META_FEED_ID,
+                FindingKind::Unreadable,
+                detail,
+                None,
+            );
+        }
+        let mut last: Option<(TenantNumber, u64)> = None;
+        self.each_chunk(space, |walk, rows| {
+            for (key, value) in rows {
+                let (Some(tenant), Some(sequence)) = (keys::tenant_of(&key), keys::sequence_of(&key)) else {
+                    let detail = "not a key of a change".to_owned();
+                    walk.find(space, &key, FindingKind::Unreadable, detail, None);
+                    continue;
+                };
+                if !walk.tenants.contains_key(&tenant) {
+                    let detail = format!("there is no tenant of number {}", tenant.0);
+                    walk.find(space, &key, FindingKind::UnknownTenant, detail, None);
+                }
+                if kept.is_some_and(|(on, _)| !on) {
+                    let detail = "a change where no feed is kept".to_owned();
+                    walk.find(space, &key, FindingKind::Insane, detail, None);
+                }
+                if let Some((before, newest)) = last
+                    && before == tenant
+                    && sequence != newest + 1
+                {
+                    let detail = format!(
+                        "the feed of tenant number {} goes on here after {newest}",
+                        tenant.0
+                    );
+                    walk.find(space, &key, FindingKind::MissingChange, detail, None);
+                }
+                last = Some((tenant, sequence));
+                let read = follow::read(&key, &value, 0).map(drop);
+                walk.readable(space, &key, read)?;
+            }
+            Ok(())
+        })
+    }
+}
