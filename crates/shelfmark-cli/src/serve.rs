@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use shelfmark::Catalog;
+use shelfmark::Options;
 use shelfmark_http::{Authentication, Claims, Config, Jwt, Principal, RateLimits};
 use tracing_subscriber::EnvFilter;
 
@@ -17,7 +17,7 @@ const ANONYMOUS: (&str, &str) = ("default", "anonymous");
 /// Whom the development token speaks for, by default.
 const DEVELOPER: (&str, &str) = ("dev", "developer");
 
-/// Serves the catalog of a file over HTTP, and makes the file where there is none. Prints `listening on http://ADDRESS` when it is ready, and ends in
+/// Serves the catalog of a file over HTTP, and makes the file where there is none. The catalog keeps a change feed from then on. Prints `listening on http://ADDRESS` when it is ready, and ends in
 /// order at SIGINT or SIGTERM.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("keys").args(["jwks_file", "secret_file"]))]
@@ -88,7 +88,9 @@ impl Serve {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         self.log();
         let config = self.config()?;
-        let catalog = Catalog::open_or_create(&self.file)
+        let catalog = Options::new()
+            .change_feed(true)
+            .open_or_create(&self.file)
             .map_err(|error| format!("{}: {error}", self.file.display()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {

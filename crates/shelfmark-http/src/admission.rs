@@ -15,11 +15,20 @@ use crate::observe;
 pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
     match principal(&app, request.method(), request.headers()).await {
         Ok(principal) => {
+            let writes = !is_read(request.method());
             request.extensions_mut().insert(principal);
-            next.run(request).await
+            let response = next.run(request).await;
+            if writes {
+                app.written.send_modify(|written| *written += 1);
+            }
+            response
         }
         Err(failure) => failure.into_response(),
     }
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 async fn principal(app: &App, method: &Method, headers: &HeaderMap) -> Result<Principal, Failure> {
@@ -28,7 +37,7 @@ async fn principal(app: &App, method: &Method, headers: &HeaderMap) -> Result<Pr
     }
     let principal = app.config.authentication.authenticate(headers).await?;
     observe::caller(&principal.tenant, &principal.subject);
-    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let is_read = is_read(method);
     let scope = if is_read { Scope::Read } else { Scope::Write };
     if !principal.has(scope) {
         return Err(Failure::forbidden(scope.name()));

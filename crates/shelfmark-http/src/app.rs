@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shelfmark::{Catalog, Session};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::auth::Principal;
 use crate::blocking::Gate;
@@ -22,6 +22,10 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) limiter: Option<RateLimiter>,
     pub(crate) metrics: Metrics,
+    /// Places for those who follow the change feed.
+    pub(crate) followers: Arc<Semaphore>,
+    /// Grows with each request that may have written.
+    pub(crate) written: watch::Sender<u64>,
     /// Whether the server is going down.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -40,6 +44,8 @@ impl App {
             gate: Gate::new(config.max_running, config.max_waiting, config.wait_deadline),
             limiter: config.rate_limits.map(RateLimiter::new),
             metrics: Metrics::new(),
+            followers: Arc::new(Semaphore::new(config.max_followers)),
+            written: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
             catalog,
             config,

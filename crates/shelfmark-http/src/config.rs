@@ -47,6 +47,7 @@ pub struct Config {
     pub(crate) max_ids: usize,
     pub(crate) max_running: usize,
     pub(crate) max_waiting: usize,
+    pub(crate) max_followers: usize,
     pub(crate) wait_deadline: Duration,
     pub(crate) shutdown_deadline: Duration,
     pub(crate) public_url: Option<String>,
@@ -64,6 +65,7 @@ impl Config {
             max_ids: 1000,
             max_running: 64,
             max_waiting: 1024,
+            max_followers: 256,
             wait_deadline: Duration::from_secs(10),
             shutdown_deadline: Duration::from_secs(30),
             public_url: None,
@@ -124,6 +126,13 @@ impl Config {
     #[must_use]
     pub fn max_waiting(mut self, requests: usize) -> Self {
         self.max_waiting = requests;
+        self
+    }
+
+    /// How many clients may follow the change feed at once; more is 503. 256 by default.
+    #[must_use]
+    pub fn max_followers(mut self, clients: usize) -> Self {
+        self.max_followers = clients;
         self
     }
 

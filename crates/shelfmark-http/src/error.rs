@@ -20,12 +20,17 @@ use shelfmark::{Error, ErrorKind};
 /// ```
 pub fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {
-        ErrorKind::Invalid | ErrorKind::BadCursor | ErrorKind::OffsetTooDeep => StatusCode::BAD_REQUEST,
+        ErrorKind::Invalid | ErrorKind::BadCursor | ErrorKind::OffsetTooDeep | ErrorKind::Vetoed => {
+            StatusCode::BAD_REQUEST
+        }
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::VersionConflict
         | ErrorKind::PatchTestFailed
         | ErrorKind::NotEmpty
-        | ErrorKind::NameTaken => StatusCode::CONFLICT,
+        | ErrorKind::NameTaken
+        | ErrorKind::KeyReused => StatusCode::CONFLICT,
+        ErrorKind::ChangesTrimmed | ErrorKind::ChangesRewound => StatusCode::GONE,
+        ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::ReadOnly
         | ErrorKind::StorageFull
@@ -54,6 +59,11 @@ fn title_of(kind: ErrorKind) -> &'static str {
         ErrorKind::BadCursor => "Bad cursor",
         ErrorKind::OffsetTooDeep => "Offset too deep",
         ErrorKind::TooLarge => "Too large",
+        ErrorKind::Vetoed => "Refused by a rule of this server",
+        ErrorKind::KeyReused => "Idempotency key reused",
+        ErrorKind::ChangesTrimmed => "Changes trimmed",
+        ErrorKind::ChangesRewound => "Changes rewound",
+        ErrorKind::Unsupported => "Not supported",
         ErrorKind::ReadOnly => "Read-only",
         ErrorKind::StorageFull => "Storage full",
         ErrorKind::CommitUnknown => "Commit unknown",
@@ -367,15 +377,18 @@ mod tests {
     #[test]
     fn every_kind_of_error_has_its_status() {
         let expected = |kind| match kind {
-            ErrorKind::Invalid | ErrorKind::BadCursor | ErrorKind::OffsetTooDeep => 400,
+            ErrorKind::Invalid | ErrorKind::BadCursor | ErrorKind::OffsetTooDeep | ErrorKind::Vetoed => 400,
             ErrorKind::NotFound => 404,
             ErrorKind::VersionConflict
             | ErrorKind::PatchTestFailed
             | ErrorKind::NotEmpty
-            | ErrorKind::NameTaken => 409,
+            | ErrorKind::NameTaken
+            | ErrorKind::KeyReused => 409,
+            ErrorKind::ChangesTrimmed | ErrorKind::ChangesRewound => 410,
+            ErrorKind::Unsupported => 501,
             ErrorKind::TooLarge => 413,
             ErrorKind::ReentrantWrite
-            | ErrorKind::Unsupported
+            | ErrorKind::HookPanicked
             | ErrorKind::FileExists
             | ErrorKind::NotACatalog
             | ErrorKind::FormatTooOld

@@ -106,7 +106,7 @@ impl Parameters {
     }
 }
 
-fn unknown(name: &str, known: &[&str]) -> Failure {
+pub(crate) fn unknown(name: &str, known: &[&str]) -> Failure {
     let name: String = name.chars().take(100).collect();
     let known = if known.is_empty() {
         "it takes none".to_owned()

@@ -12,6 +12,7 @@ use crate::admission::admit;
 use crate::app::App;
 use crate::config::Config;
 use crate::handlers::care::{description, livez, metrics, nowhere, readyz};
+use crate::handlers::changes::changes;
 use crate::handlers::entities::{create, delete, patch, read, replace};
 use crate::handlers::lists::{assets, sets, stores};
 use crate::handlers::selections::{delete_assets, delete_sets};
@@ -48,6 +49,7 @@ fn api() -> Router<App> {
                 .put(replace::<DataAsset>)
                 .patch(patch::<DataAsset>),
         )
+        .route("/changes", get(changes))
         .route("/data-sets", post(create::<DataSet>).delete(delete::<DataSet>))
         .route(
             "/data-sets/{id}",

@@ -1,6 +1,7 @@
 //! What each route does.
 
 pub(crate) mod care;
+pub(crate) mod changes;
 pub(crate) mod entities;
 pub(crate) mod lists;
 pub(crate) mod selections;

@@ -192,6 +192,7 @@ async fn step<E: Resource>(mut state: State) -> Option<(Bytes, State)> {
         .await;
     match answers {
         Ok(answers) => {
+            state.app.written.send_modify(|written| *written += 1);
             state.next += lines;
             Some((answers, state))
         }

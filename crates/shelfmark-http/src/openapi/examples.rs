@@ -27,6 +27,13 @@ pub(super) fn of(schema: &str) -> Option<Value> {
             json!({ "dataAssetInfo": { "id": ASSET, "name": "Sales", "dataStoreInfo": store_info() } }),
         ),
         "DataSetPage" => page(of("DataSet")?, "/api/v1/data-stores/*/data-assets/*/data-sets"),
+        "ChangePage" => json!({
+            "data": [{
+                "position": "AAAAAAAAAAEAAAAAAAAAAQ", "sequence": 1, "time": "2025-10-08T09:30:00.000Z", "actor": "ann",
+                "event": "created", "kind": "store", "id": STORE, "version": 0
+            }],
+            "position": "AAAAAAAAAAEAAAAAAAAAAQ", "more": false
+        }),
         "Patch" => json!([{ "op": "replace", "path": "/name", "value": "Renamed" }]),
         "Ids" => json!({ "ids": [STORE] }),
         _ => return None,
@@ -66,6 +73,12 @@ pub(super) fn errors(status: u16) -> Value {
             "Version conflict",
             "data store 0199c2a4-7d3e-7b10-9c55-2f1f4c9a0001 is at version 2, not at the expected 1: read it again and redo the change",
         ),
+        410 => (
+            "CHANGES_TRIMMED",
+            "Changes trimmed",
+            "retention has removed changes behind this position: read everything again, then follow from the newest position",
+        ),
+        501 => ("UNSUPPORTED", "Not supported", "the catalog keeps no change feed"),
         412 => (
             "PRECONDITION_FAILED",
             "Precondition failed",

@@ -545,6 +545,54 @@ fn line() -> Object {
         .build()
 }
 
+fn change() -> Object {
+    let text = || typed(Type::String, false);
+    let uuid = || text().format(Some(SchemaFormat::Custom("uuid".to_owned())));
+    let kind = || text().enum_values(Some(["store", "asset", "set"]));
+    let count = || typed(Type::Integer, false).minimum(Some(0));
+    let descendant = ObjectBuilder::new()
+        .property("kind", kind())
+        .property("id", uuid())
+        .property("parentId", uuid())
+        .property("version", count());
+    let mut change = ObjectBuilder::new()
+        .property("position", text())
+        .property("sequence", count())
+        .property(
+            "time",
+            text().format(Some(SchemaFormat::Custom("date-time".to_owned()))),
+        )
+        .property("actor", typed(Type::String, true))
+        .property(
+            "event",
+            text().enum_values(Some(["created", "updated", "deleted", "restored", "purged"])),
+        )
+        .property("fields", ArrayBuilder::new().items(text()))
+        .property("kind", kind())
+        .property("id", uuid())
+        .property("storeId", uuid())
+        .property("assetId", uuid())
+        .property("version", count())
+        .property("descendants", ArrayBuilder::new().items(descendant));
+    for name in [
+        "position", "sequence", "time", "actor", "event", "kind", "id", "version",
+    ] {
+        change = change.required(name);
+    }
+    change.build()
+}
+
+fn change_page() -> Object {
+    ObjectBuilder::new()
+        .property("data", ArrayBuilder::new().items(reference("Change")))
+        .property("position", typed(Type::String, false))
+        .property("more", typed(Type::Boolean, false))
+        .required("data")
+        .required("position")
+        .required("more")
+        .build()
+}
+
 /// Every schema, by name.
 pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
     let ids = ObjectBuilder::new()
@@ -620,6 +668,8 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         ("Link", link.into()),
         ("Line", line().into()),
         ("Errors", errors().into()),
+        ("Change", change().into()),
+        ("ChangePage", change_page().into()),
     ]);
     schemas
 }

@@ -21,6 +21,8 @@ pub(super) enum Output {
     /// 200 with the entity, or 204.
     Changed(&'static str),
     Page(&'static str),
+    /// One page, or a stream of events.
+    Changes(&'static str),
     Nothing,
 }
 
@@ -30,6 +32,7 @@ pub(super) enum Parameters {
     None,
     Projections,
     List,
+    Changes,
 }
 
 /// One operation.
@@ -58,7 +61,7 @@ impl Operation {
         statuses.extend_from_slice(self.also);
         statuses.extend_from_slice(match self.output {
             Output::Created(_) => &[201],
-            Output::One(_) | Output::Page(_) => &[200],
+            Output::One(_) | Output::Page(_) | Output::Changes(_) => &[200],
             Output::Changed(_) => &[200, 204],
             Output::Nothing => &[204],
         });
@@ -221,6 +224,17 @@ pub(super) fn operations() -> Vec<Operation> {
             also: &[404, 412],
         });
     }
+    all.push(Operation {
+        id: "listChanges",
+        method: HttpMethod::Get,
+        path: "/api/v1/changes",
+        tag: "Changes",
+        summary: "Get what has changed, or follow it",
+        input: Input::None,
+        output: Output::Changes("ChangePage"),
+        parameters: Parameters::Changes,
+        also: &[410, 501],
+    });
     all
 }
 

@@ -146,7 +146,30 @@ fn parameters(operation: &Operation) -> Vec<Parameter> {
             ),
         ]);
     }
-    if operation.parameters != Parameters::None {
+    if operation.parameters == Parameters::Changes {
+        let limit = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1.0));
+        let limit = limit.maximum(Some(1000.0)).default(Some(json!(100)));
+        all.extend([
+            parameter(
+                "after",
+                ParameterIn::Query,
+                "A position, as an answer gave it; `newest` for where the feed ends now. From the first change on without.",
+            )
+            .schema(Some(text()))
+            .build(),
+            parameter("limit", ParameterIn::Query, "How many changes a page has.")
+                .schema(Some(limit))
+                .build(),
+            parameter(
+                "Last-Event-ID",
+                ParameterIn::Header,
+                "Instead of `after`, where events are followed.",
+            )
+            .schema(Some(text()))
+            .build(),
+        ]);
+    }
+    if matches!(operation.parameters, Parameters::Projections | Parameters::List) {
         all.push(list(
             "projections",
             "Fields to show; `id` always comes. All without.",
@@ -254,6 +277,8 @@ fn meaning(status: u16) -> &'static str {
         404 => "No such entity in this tenant.",
         408 => "The body took too long to arrive.",
         409 => "In conflict with what is there.",
+        410 => "What followed the position is no longer there.",
+        501 => "The catalog keeps no change feed.",
         412 => "`If-Match` names another version.",
         413 => "The body is too large.",
         415 => "The body is not of a known media type.",
@@ -292,6 +317,17 @@ fn success(operation: &Operation, status: u16) -> Response {
             .description("The entity.")
             .content(JSON, content(entity, examples::of(entity)))
             .header("ETag", tag()),
+        (Output::Changes(page), 200) => plain
+            .description(
+                "One page; or with `Accept: text/event-stream` each change as an event, without end.",
+            )
+            .content(JSON, content(page, examples::of(page)))
+            .content(
+                "text/event-stream",
+                ContentBuilder::new()
+                    .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+                    .build(),
+            ),
         (Output::Page(page), 200) => plain
             .description("One page.")
             .content(JSON, content(page, examples::of(page))),

@@ -3,6 +3,7 @@
 mod auth;
 mod behaviour;
 mod care;
+mod changes;
 mod curl;
 mod description;
 mod limits;

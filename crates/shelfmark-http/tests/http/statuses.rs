@@ -56,7 +56,7 @@ fn target(server: &Server, row: &Row, exists: bool) -> Target {
     let path = row.path.strip_prefix("/v1").unwrap_or(&row.path);
     let text = |id: Value| id.as_str().unwrap_or_default().to_owned();
     let (path, body) = match (row.method.as_str(), path) {
-        ("GET", "/data-stores") => (path.to_owned(), None),
+        ("GET", "/data-stores" | "/changes") => (path.to_owned(), None),
         ("POST", _) => (path.to_owned(), Some(new(&parent))),
         ("DELETE", "/data-stores" | "/data-assets" | "/data-sets") => {
             (path.to_owned(), Some(json!({ "ids": [of_kind()] })))
@@ -153,6 +153,19 @@ fn cause(servers: &Servers, row: &Row, status: u16) -> Response {
                 .json(&json!({ "ids": [store] }))
                 .send()
         }
+        (410, _) => {
+            // Of another feed.
+            let foreign = hasty
+                .api("GET", "/changes?after=newest")
+                .token(READER)
+                .send()
+                .json();
+            let position = foreign["position"].as_str().expect("a position");
+            request(usual, row, &good())
+                .and(&format!("?after={position}"))
+                .send()
+        }
+        (501, _) => request(strict, row, &good()).send(),
         (412, _) => request(usual, row, &good()).header("if-match", "\"7\"").send(),
         (413, _) => {
             let target = target(strict, row, false);
@@ -219,7 +232,10 @@ fn slow_body(server: &Server, row: &Row) -> Response {
 fn every_status_of_every_operation() {
     let config = || Config::new(authentication()).without_rate_limits();
     let servers = Servers {
-        usual: Server::over(&Options::new().unique_technical_names(true), config()),
+        usual: Server::over(
+            &Options::new().unique_technical_names(true).change_feed(true),
+            config(),
+        ),
         strict: Server::over(
             &Options::new(),
             config()
@@ -227,7 +243,7 @@ fn every_status_of_every_operation() {
                 .body_deadline(Duration::from_millis(100)),
         ),
         hasty: Server::over(
-            &Options::new(),
+            &Options::new().change_feed(true),
             config().rate_limits(RateLimits {
                 reads_per_minute: NonZeroU32::MIN,
                 writes_per_minute: NonZeroU32::MIN,
