@@ -1,6 +1,7 @@
 //! Check, repair, backup, compaction, health. Damage goes below the catalog, through the backend that it stands on.
 
 mod damage;
+mod damage_feed;
 
 use std::fmt::Debug;
 use std::fs;

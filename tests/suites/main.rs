@@ -2,10 +2,15 @@
 
 mod bad_input;
 mod care;
+mod compatibility;
 mod concurrency;
 mod conformance;
 mod documents;
+mod feed;
 mod group;
+mod hooks;
+mod kill;
+mod linear;
 mod lists;
 mod model;
 mod opening;

@@ -16,7 +16,7 @@ const MOST: usize = 100;
 const ENOUGH: u32 = 256;
 
 /// Every error that a sequence can bring about; a page is too deep only behind more entities than one makes.
-const EXPECTED: [ErrorKind; 11] = [
+const EXPECTED: [ErrorKind; 13] = [
     ErrorKind::Invalid,
     ErrorKind::NotFound,
     ErrorKind::VersionConflict,
@@ -25,6 +25,8 @@ const EXPECTED: [ErrorKind; 11] = [
     ErrorKind::NameTaken,
     ErrorKind::BadCursor,
     ErrorKind::ReentrantWrite,
+    ErrorKind::Vetoed,
+    ErrorKind::HookPanicked,
     ErrorKind::ChangesTrimmed,
     ErrorKind::ChangesRewound,
     ErrorKind::Unsupported,

@@ -326,13 +326,13 @@ fn read_only_serves_reads_and_leaves_the_file_untouched() {
 }
 
 /// A child that prints lines, killed when it is dropped.
-struct Writer {
+pub struct Writer {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
 impl Writer {
-    fn start(test: &str, path: &Path) -> Self {
+    pub fn start(test: &str, path: &Path) -> Self {
         let mut child = child(test, path)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -343,7 +343,7 @@ impl Writer {
     }
 
     /// The next line that the child acknowledges something with.
-    fn acknowledged(&mut self) -> Option<String> {
+    pub fn acknowledged(&mut self) -> Option<String> {
         self.lines
             .by_ref()
             .map_while(std::io::Result::ok)
@@ -351,7 +351,7 @@ impl Writer {
     }
 
     /// Kills it, and gives what it had acknowledged until then.
-    fn kill(mut self) -> Vec<String> {
+    pub fn kill(mut self) -> Vec<String> {
         self.child.kill().expect("a kill");
         self.child.wait().expect("its end");
         std::iter::from_fn(|| self.acknowledged()).collect()
@@ -367,7 +367,7 @@ impl Drop for Writer {
 }
 
 #[expect(clippy::print_stdout, reason = "the parent reads it")]
-fn acknowledge(what: &str) {
+pub fn acknowledge(what: &str) {
     println!("ack {what}");
     std::io::stdout().flush().expect("a parent that listens");
 }

@@ -5,6 +5,7 @@ mod names;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use shelfmark::backend::{
     Backend, BackendStats, CommitOptions, Health, Keyspace, Limits, Maintenance, MaintenanceReport, Snapshot,
@@ -12,8 +13,8 @@ use shelfmark::backend::{
 };
 use shelfmark::{
     AllStores, AssetId, AssetSelection, Batched, Catalog, Cursor, DataAsset, DataSet, DataStore, EntityId,
-    ErrorKind, Expectation, Filter, NewDataAsset, NewDataStore, Patch, Projection, Query, Read, Result,
-    Session, SetId, SetSelection, StoreId, Write,
+    ErrorKind, Expectation, Filter, NewDataAsset, NewDataStore, Options, Patch, Position, Projection, Query,
+    Read, Result, Session, SetId, SetSelection, StoreId, Write,
 };
 use shelfmark_testkit::CountingBackend;
 
@@ -403,6 +404,21 @@ fn every_public_call_is_tried() {
             ],
         ),
         (source!("transaction.rs"), vec![]),
+        // Tried in `changes_and_positions_stay_with_their_tenant`; the setters are about the whole catalog.
+        (
+            source!("changes.rs"),
+            vec![
+                "changes",
+                "newest_change",
+                "watch",
+                "name",
+                "new",
+                "keep_all",
+                "count",
+                "age",
+            ],
+        ),
+        (source!("sweep.rs"), vec!["sweep"]),
     ] {
         let expected: BTreeSet<String> = calls.into_iter().map(String::from).collect();
         assert_eq!(functions(source, "    pub fn "), expected);
@@ -439,5 +455,55 @@ fn reading_an_unknown_tenant_writes_nothing() {
             bed.name
         );
         assert_eq!(catalog.tenants().unwrap(), ["other"]);
+    }
+}
+
+#[test]
+fn changes_and_positions_stay_with_their_tenant() {
+    for bed in Bed::all() {
+        let options = Options::new().change_feed(true);
+        let catalog = options.on_backend(bed.backend.clone()).unwrap();
+        Other::new(&catalog);
+        let other = session(&catalog, "other");
+        let theirs = [
+            other.newest_change().unwrap(),
+            other.changes(None, 2).unwrap().position,
+        ];
+        let own = family(&session(&catalog, "own"));
+        let before = dump(&*bed.backend);
+        for tenant in ["own", "unknown"] {
+            let session = session(&catalog, tenant);
+            let mut answers = Answers::new(own);
+            for position in theirs {
+                answers.note("changes", session.changes(position, 10));
+                answers.note("watch", session.watch(position, 10, Duration::MAX));
+            }
+            for (call, answer) in &answers.answers {
+                assert!(
+                    answer.starts_with(ErrorKind::ChangesRewound.code()),
+                    "{call}: {answer}"
+                );
+                // As for a place in no feed at all.
+                let nowhere = "AAAAAAAAAAAAAAAAAAAABw".parse::<Position>().unwrap();
+                let never = session.changes(nowhere, 10).unwrap_err();
+                assert_eq!(*answer, format!("{}: {never}", never.kind()));
+            }
+            let page = session.changes(None, 100).unwrap();
+            let ids: Vec<EntityId> = page.items.iter().map(|change| change.id).collect();
+            match tenant {
+                "own" => assert_eq!(ids, [own.store.into(), own.asset.into(), own.set.into()]),
+                _ => assert!(ids.is_empty()),
+            }
+            assert!(!theirs.contains(&session.newest_change().unwrap()));
+            assert!(!theirs.contains(&page.position));
+        }
+        assert!(dump(&*bed.backend) == before, "{}: somebody wrote", bed.name);
+        // What one tenant writes wakes, and shows, nobody else.
+        let session = session(&catalog, "own");
+        let end = session.newest_change().unwrap();
+        other.create(new_store(SECRET)).unwrap();
+        assert!(session.watch(end, 10, Duration::ZERO).unwrap().items.is_empty());
+        catalog.drop_tenant("other").unwrap();
+        assert_eq!(session.changes(None, 100).unwrap().items.len(), 3);
     }
 }

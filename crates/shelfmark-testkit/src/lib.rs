@@ -16,6 +16,7 @@ mod counting;
 mod environment;
 mod execute;
 mod faulty;
+mod hooks;
 mod memory;
 pub mod operation;
 mod oracle;

@@ -100,9 +100,10 @@ impl Failure {
                 .iter()
                 .map(|store| (ids.canonical(store.store.uuid()), store.assets))
                 .collect(),
-            name_taken: error
-                .name_taken()
-                .map(|id| Box::new(ids.canonical.get(&id.uuid()).copied().unwrap_or_default())),
+            name_taken: error.name_taken().map(|id| match ids.as_they_are {
+                true => Box::new(id.uuid()),
+                false => Box::new(ids.canonical.get(&id.uuid()).copied().unwrap_or_default()),
+            }),
             bulk: error.bulk().map(|bulk| (bulk.index, bulk.stored)),
         }
     }
@@ -148,9 +149,28 @@ fn same(one: &Value, two: &Value, ordered: bool) -> bool {
 pub struct Ids {
     real: Vec<Uuid>,
     canonical: HashMap<Uuid, Uuid>,
+    as_they_are: bool,
 }
 
 impl Ids {
+    /// Ids that are not mapped: what a system shows are the real ones, which the oracle has to be given.
+    pub(crate) fn as_they_are() -> Self {
+        Self {
+            as_they_are: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn are_as_they_are(&self) -> bool {
+        self.as_they_are
+    }
+
+    /// The real ids that were noted, and forgets them.
+    pub(crate) fn take(&mut self) -> Vec<Uuid> {
+        self.canonical.clear();
+        std::mem::take(&mut self.real)
+    }
+
     /// The oracle's id of the n-th entity, from 1.
     pub fn nth(n: usize) -> Uuid {
         Uuid::from_u128(n as u128)
@@ -169,7 +189,9 @@ impl Ids {
     /// Notes the id of the next entity.
     pub fn bind(&mut self, real: Uuid) {
         self.real.push(real);
-        self.canonical.insert(real, Self::nth(self.real.len()));
+        if !self.as_they_are {
+            self.canonical.insert(real, Self::nth(self.real.len()));
+        }
     }
 
     /// Forgets all but the first `len`: a transaction's closure runs again.

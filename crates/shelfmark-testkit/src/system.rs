@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::environment::TestEnvironment;
 use crate::execute::{Answer, Executor, Modelled, by_kind, outcome};
+use crate::hooks;
 use crate::memory::MemoryBackend;
 use crate::operation::{Actor, Draft, End, Operation, QuerySpec, ReadOp, Step, Tenant};
 use crate::outcome::{Failure, Ids, Outcome};
@@ -26,6 +27,8 @@ use crate::replay::{self, Unfollowed};
 pub struct CatalogSetup {
     /// Whether technical names are unique under their parent.
     pub unique_technical_names: bool,
+    /// Whether hooks amend, veto and panic.
+    pub hooks: bool,
     /// Whether there is a change feed.
     pub change_feed: bool,
     /// How many changes of a tenant are kept; `None` is all of them.
@@ -53,6 +56,8 @@ pub struct System {
     setup: CatalogSetup,
     environment: TestEnvironment,
     ids: RefCell<Ids>,
+    /// Whom everything is ascribed to, in place of the operations' actors.
+    alias: Option<String>,
     open: Option<Open>,
     kept: Option<Kept>,
     /// How far each tenant's change feed has been read.
@@ -98,6 +103,7 @@ impl System {
             setup,
             environment: TestEnvironment::new(1),
             ids: RefCell::default(),
+            alias: None,
             open: None,
             kept: None,
             followed: BTreeMap::new(),
@@ -108,6 +114,33 @@ impl System {
         };
         system.open_on(backend)?;
         Ok(system)
+    }
+
+    /// One of many who work on an open catalog at once, all of it under names of its own, with the ids as they are. It cannot be reopened.
+    pub fn beside(catalog: Catalog, setup: CatalogSetup) -> Self {
+        let memory = MemoryBackend::new();
+        Self {
+            name: "shared",
+            storage: Storage::Memory(memory.clone()),
+            setup,
+            environment: TestEnvironment::new(0),
+            ids: RefCell::new(Ids::as_they_are()),
+            alias: None,
+            open: Some(Open {
+                backend: Arc::new(memory),
+                catalog,
+                held: None,
+            }),
+            kept: None,
+            followed: BTreeMap::new(),
+        }
+    }
+
+    /// Runs an operation that names real ids, ascribed to `actor`. Gives what came of it and the ids of what it created, those of a transaction that failed included.
+    pub fn run_as(&mut self, actor: &str, operation: &Operation) -> (Outcome, Vec<Uuid>) {
+        self.alias = Some(actor.to_owned());
+        let outcome = self.run(operation);
+        (outcome, self.ids.borrow_mut().take())
     }
 
     /// What it is called in messages.
@@ -127,12 +160,18 @@ impl System {
             Storage::File { deferred: true, .. } => Durability::Deferred,
             _ => Durability::Immediate,
         };
+        let options = Options::new();
+        let options = if self.setup.hooks {
+            hooks::register(options)
+        } else {
+            options
+        };
         let retention = ChangeRetention::keep_all();
         let retention = self
             .setup
             .retained_changes
             .map_or(retention, |changes| retention.count(changes));
-        Options::new()
+        options
             .change_feed(self.setup.change_feed)
             .change_retention(retention)
             .cache_bytes(4 << 20)
@@ -168,7 +207,8 @@ impl System {
     }
 
     fn session(&self, tenant: Tenant, actor: Actor) -> Session {
-        match self.open().catalog.session(tenant.name(), actor.name()) {
+        let actor = self.alias.as_deref().unwrap_or(actor.name());
+        match self.open().catalog.session(tenant.name(), actor) {
             Ok(session) => session,
             Err(error) => unreachable!("the names are legal: {error}"),
         }

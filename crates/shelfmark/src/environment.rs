@@ -27,7 +27,7 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
     pub ids: Arc<dyn IdSource>,
-    /// Fills a key with random bytes when a catalog is created.
+    /// Fills a key with random bytes when a catalog is created, gets a change feed, or is copied.
     pub fill_random: Arc<dyn Fn(&mut [u8]) -> Result<()> + Send + Sync>,
 }
 

@@ -64,7 +64,7 @@ error_kinds! {
     /// The idempotency key was used for another request, by the same actor, and has not expired. Use a new key for a new request.
     KeyReused => "IDEMPOTENCY_KEY_REUSED",
     /// The change feed no longer holds what followed this position: retention has removed it. Read the whole catalog again, then follow from the newest
-    /// position.
+    /// position; [`Error::oldest_change`] is for those who can do without what is gone.
     ChangesTrimmed => "CHANGES_TRIMMED",
     /// The position belongs to another feed: the catalog was restored from a backup, or the tenant dropped and made anew. Read the whole catalog
     /// again, then follow from the newest position.
@@ -316,9 +316,16 @@ impl Error {
         Self::with_detail(ErrorKind::ChangesTrimmed, message, Detail::OldestChange(oldest))
     }
 
-    pub(crate) fn vetoed(hook: &str, veto: Veto) -> Self {
-        let Veto { reason, violations } = veto;
-        let message = format!("the hook {hook:?} refuses the change: {reason}");
+    pub(crate) fn vetoed(hook: &str, what: &str, veto: Veto) -> Self {
+        let Veto {
+            reason,
+            violations,
+            cause,
+        } = veto;
+        if let Some(error) = cause {
+            return error;
+        }
+        let message = format!("the hook {hook:?} refuses {what}: {reason}");
         Self::with_detail(ErrorKind::Vetoed, message, Detail::Violations(violations))
     }
 

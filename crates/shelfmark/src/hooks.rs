@@ -2,7 +2,7 @@
 
 use crate::engine::{Stage, TenantView};
 use crate::entity::Entity;
-use crate::error::{Result, Violation};
+use crate::error::{Error, Result, Violation};
 use crate::read::{Context, Read};
 use crate::{DataAsset, DataSet, DataStore, EntityId};
 
@@ -10,11 +10,16 @@ use crate::{DataAsset, DataSet, DataStore, EntityId};
 ///
 /// A hook is asked after the change has been put together and before its rules are checked: once for each entity that a write names, and once for the root of what
 /// a deletion or a restoration takes along, with the number of the rest. It is not asked about a write that changes nothing, nor about one that an idempotency key
-/// replays. Hooks are asked in the order of their registration, and each sees what the ones before it amended.
+/// replays, nor about a patch whose values have a wrong type, which no hook could mend. Hooks are asked in the order of their registration, and each sees what the
+/// ones before it amended. [`Read::would_delete`] asks them too; where a hook asks that itself, no hook is asked about it.
 ///
 /// A hook **may be asked again** about the same change, runs while other writers wait, and on whatever thread commits: it should be a quick, pure function of
 /// what it is shown. It reads through its [`HookView`]; a write that it enters by other means gives [`ReentrantWrite`](crate::ErrorKind::ReentrantWrite). A veto or a
-/// panic fails the operation that it was asked about, and no other.
+/// panic fails the operation that it was asked about, and no other; a panic also goes through the process's panic hook, which prints it to standard error unless the
+/// service has set another.
+///
+/// A catalog without hooks pays nothing for them. One with hooks works every change out where it is committed, which takes from what many writers do at once, and
+/// [`Write::delete_selected`](crate::Write::delete_selected) of data sets names them one by one.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -101,11 +106,12 @@ pub trait Hook: Send + Sync {
 pub struct Proposal<'a, E: Entity> {
     /// Its id; a new entity has one already.
     pub id: E::Id,
-    /// What it is now; `None` where it is being created.
+    /// What it is now, parent and owner named; `None` where it is being created.
     pub old: Option<&'a E::New>,
     /// The version that it has now; `None` where it is being created.
     pub old_version: Option<u64>,
-    /// What it is to be. What a hook puts here is checked by the same rules as what a caller gives. Of a creation `owner_id` is ignored: the actor is the owner.
+    /// What it is to be, with its owner, and with the parent that it has or that a creation names. What a hook puts here is checked by the same rules as what a caller
+    /// gives: another parent of what exists is `Invalid`, another owner of a creation is ignored. The `effective_date` of schemas is set after the hooks.
     pub new: &'a mut E::New,
 }
 
@@ -165,10 +171,43 @@ impl Read for HookView<'_> {
 }
 
 /// Why a hook refuses a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// An [`Error`] of what a hook reads through its view becomes one by `?`, and fails the operation as the error that it is:
+///
+/// ```
+/// use shelfmark::{Deletion, EntityId, Hook, HookView, Read, Veto};
+///
+/// struct Legal;
+///
+/// impl Hook for Legal {
+///     fn name(&self) -> &str {
+///         "legal"
+///     }
+///
+///     fn delete(&self, view: &HookView<'_>, deletion: &Deletion) -> Result<(), Veto> {
+///         let EntityId::Asset(id) = deletion.id else { return Ok(()) };
+///         match view.get(id)? {
+///             Some(asset) if asset.tags.iter().any(|tag| tag == "legal hold") => Err(Veto::new("it is on legal hold").at("/tags")),
+///             _ => Ok(()),
+///         }
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone)]
 pub struct Veto {
     pub(crate) reason: String,
     pub(crate) violations: Vec<Violation>,
+    /// What kept the hook from deciding.
+    pub(crate) cause: Option<Error>,
+}
+
+impl From<Error> for Veto {
+    fn from(error: Error) -> Self {
+        Self {
+            cause: Some(error),
+            ..Self::new("")
+        }
+    }
 }
 
 impl Veto {
@@ -177,6 +216,7 @@ impl Veto {
         Self {
             reason: reason.into(),
             violations: Vec::new(),
+            cause: None,
         }
     }
 

@@ -31,6 +31,7 @@
 //! - [`Catalog`] is the open file, [`Options`] how to open it, [`Session`] one tenant and actor.
 //! - [`Read`] and [`Write`] are the operations, on a session, in a [`Transaction`], on a [`TenantSnapshot`]; the type of an id or an input tells the kind of
 //!   entity.
+//! - [`Session::changes`] tells what happened, where [`Options::change_feed`] is on.
 //! - [`Query`] says what to list; [`Error::kind`] what to do when something is refused.
 //! - [`backend`] is the seam to the engine below, for those who bring another.
 
@@ -43,6 +44,7 @@ mod care;
 mod catalog;
 mod changes;
 mod codec;
+mod compatibility;
 mod engine;
 mod entity;
 mod envelope;
@@ -77,6 +79,10 @@ pub use bulk::{Batched, BulkProgress};
 pub use care::{CatalogActivity, CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
 pub use catalog::Catalog;
 pub use changes::{Change, ChangeEvent, ChangeRetention, Changes, Descendant, Position};
+pub use compatibility::{
+    Compatibility, SchemaAspect, SchemaChange, SchemaComparison, SchemaCompatibility, compare_data_sets,
+    compare_schemas,
+};
 pub use engine::delete::Deleted;
 pub use entity::{
     AssetInfo, DataAsset, DataField, DataSet, DataStore, DataType, Entity, FieldType, JsonObject,

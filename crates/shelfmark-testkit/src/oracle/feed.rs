@@ -88,7 +88,7 @@ impl Oracle {
         let mut change = Object::new();
         let mut set = |name: &str, value: Value| change.insert(name.to_owned(), value);
         set("time", time(self.environment.now()));
-        set("actor", json!(actor.name()));
+        set("actor", json!(self.actor(actor)));
         set("event", json!(event));
         set("kind", json!(record.kind));
         set("id", json!(record.id.to_string()));

@@ -3,6 +3,7 @@
 
 mod feed;
 mod fields;
+mod hooks;
 mod list;
 mod patch;
 mod read;
@@ -10,7 +11,7 @@ mod resolve;
 mod state;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -25,8 +26,8 @@ use crate::operation::{Actor, Draft, End, Form, Operation, QuerySpec, Step, Tena
 use crate::outcome::{Failure, Ids, Outcome};
 use crate::system::CatalogSetup;
 
-/// Predicts what operations give. Its n-th entity has the id n.
-#[derive(Debug)]
+/// Predicts what operations give. Its n-th entity has the id n, unless it is given others.
+#[derive(Debug, Clone)]
 pub struct Oracle {
     environment: TestEnvironment,
     setup: CatalogSetup,
@@ -37,10 +38,14 @@ pub struct Oracle {
     followed: BTreeMap<Tenant, Followed>,
     /// Of every entity ever created, those of transactions that failed included.
     born: Vec<(Tenant, EntityKind)>,
+    /// Whom everything is ascribed to, in place of the operations' actors.
+    alias: Option<String>,
+    /// The ids of the entities that are created next.
+    to_come: VecDeque<Uuid>,
 }
 
 /// The page that cursors were kept of.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Kept {
     tenant: Tenant,
     query: QuerySpec,
@@ -48,6 +53,9 @@ struct Kept {
     prev: Option<Edge>,
     next: Option<Edge>,
 }
+
+/// What a failed call goes back to.
+type Before = (State, usize, VecDeque<Uuid>);
 
 /// What an operation was refused for, or what it gave.
 type Answer = Result<Value, Failure>;
@@ -65,12 +73,41 @@ impl Oracle {
         Self {
             environment: TestEnvironment::new(0),
             setup,
-            state: State::default(),
+            state: State {
+                hooks: setup.hooks,
+                ..State::default()
+            },
             held: None,
             kept: None,
             followed: BTreeMap::new(),
             born: Vec::new(),
+            alias: None,
+            to_come: VecDeque::new(),
         }
+    }
+
+    /// Applies an operation that names real ids, ascribed to `actor`, and gives what must come of it; the entities that it creates get these ids.
+    pub fn apply_as(&mut self, actor: &str, created: &[Uuid], operation: &Operation) -> Outcome {
+        self.alias = Some(actor.to_owned());
+        self.to_come = created.iter().copied().collect();
+        self.apply(operation).1
+    }
+
+    /// What [`Oracle::apply_as`] would give now.
+    pub fn would_as(&self, actor: &str, created: &[Uuid], operation: &Operation) -> Outcome {
+        self.clone().apply_as(actor, created, operation)
+    }
+
+    fn actor(&self, actor: Actor) -> String {
+        self.alias.clone().unwrap_or_else(|| actor.name().to_owned())
+    }
+
+    /// The id of the next entity.
+    fn bear(&mut self, tenant: Tenant, kind: EntityKind) -> Uuid {
+        self.born.push((tenant, kind));
+        self.to_come
+            .pop_front()
+            .unwrap_or_else(|| Ids::nth(self.born.len()))
     }
 
     /// The oracle's ids of every entity that was ever created and is there no more.
@@ -214,22 +251,30 @@ impl Oracle {
     /// Runs a write that happens wholly or not at all.
     fn write(&mut self, tenant: Tenant, actor: Actor, write: &WriteOp) -> (WriteOp, Outcome) {
         let write = self.write_op(tenant, write);
-        let before = (self.state.clone(), self.born.len());
+        let before = self.before();
         let answer = self
             .run_write(tenant, actor, &write)
             .map_err(|failure| self.undo(before, failure));
         (write, outcome(answer))
     }
 
+    fn before(&self) -> Before {
+        (self.state.clone(), self.born.len(), self.to_come.clone())
+    }
+
     /// Takes back what a failed call did.
-    fn undo(&mut self, (state, born): (State, usize), failure: Failure) -> Failure {
-        let known = Ids::nth(born);
+    fn undo(&mut self, (state, born, to_come): Before, failure: Failure) -> Failure {
         self.state = state;
         self.born.truncate(born);
+        self.to_come = to_come;
+        let known = |id: &Uuid| {
+            let mut tenants = self.state.tenants.values();
+            tenants.any(|entities| entities.0.contains_key(id))
+        };
         Failure {
             name_taken: failure
                 .name_taken
-                .map(|by| if *by > known { Box::default() } else { by }),
+                .map(|by| if known(&by) { by } else { Box::default() }),
             ..failure
         }
     }
@@ -241,7 +286,7 @@ impl Oracle {
             .enumerate()
             .map(|(n, part)| (n * chunk, part))
         {
-            let before = (self.state.clone(), self.born.len());
+            let before = self.before();
             match self.create_each(tenant, actor, chunk) {
                 Ok(more) => ids.extend(more),
                 Err(failure) => {

@@ -63,9 +63,9 @@ pub(super) fn read(state: &State, tenant: Tenant, read: &ReadOp) -> Answer {
             .filter(|record| record.fields["secureQri"] == qri.as_str())
             .map(|record| entities.shown(name, record, true))
             .collect()),
-        ReadOp::WouldDelete(kind, targets) => delete(&mut entities.clone(), *kind, targets),
+        ReadOp::WouldDelete(kind, targets) => delete(&mut entities.clone(), state.hooks, *kind, targets),
         ReadOp::WouldDeleteSelected(kind, selection) => {
-            delete_selected(&mut entities.clone(), *kind, selection)
+            delete_selected(&mut entities.clone(), state.hooks, *kind, selection)
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Entities(pub(super) BTreeMap<Uuid, Rc<Record>>);
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) tenants: BTreeMap<&'static str, Entities>,
+    /// Whether hooks have a say.
+    pub(super) hooks: bool,
     pub(super) feeds: Feeds,
 }
 

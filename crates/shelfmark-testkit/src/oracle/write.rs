@@ -8,6 +8,7 @@ use shelfmark::{EntityKind, ErrorKind};
 use uuid::Uuid;
 
 use super::fields::{Object, broken_rules, parent_field};
+use super::hooks::may_delete;
 use super::list::{exact, fold, select};
 use super::resolve::above;
 use super::state::{Entities, Given, Record, dates_of};
@@ -15,7 +16,7 @@ use super::{Answer, Oracle, patch};
 use crate::operation::{
     Actor, Draft, Edit, Expect, Input, PatchStep, Ref, Selection, Target, Tenant, WriteOp,
 };
-use crate::outcome::{Failure, Ids};
+use crate::outcome::Failure;
 
 /// What an input says, without its parent.
 fn given(draft: &Draft) -> Given {
@@ -87,15 +88,19 @@ impl Oracle {
             WriteOp::PatchAll(kind, members) => each(members, |(target, steps)| {
                 self.patch_one(tenant, actor, *kind, target, steps)
             }),
-            WriteOp::Delete(kind, target) => self.delete_in(tenant, actor, *kind, false, |entities| {
-                delete(entities, *kind, std::slice::from_ref(target))
-            }),
-            WriteOp::DeleteAll(kind, targets) => self.delete_in(tenant, actor, *kind, false, |entities| {
-                delete(entities, *kind, targets)
-            }),
+            WriteOp::Delete(kind, target) => {
+                self.delete_in(tenant, actor, *kind, false, |entities, hooks| {
+                    delete(entities, hooks, *kind, std::slice::from_ref(target))
+                })
+            }
+            WriteOp::DeleteAll(kind, targets) => {
+                self.delete_in(tenant, actor, *kind, false, |entities, hooks| {
+                    delete(entities, hooks, *kind, targets)
+                })
+            }
             WriteOp::DeleteSelected(kind, selection) => {
-                self.delete_in(tenant, actor, *kind, true, |entities| {
-                    delete_selected(entities, *kind, selection)
+                self.delete_in(tenant, actor, *kind, true, |entities, hooks| {
+                    delete_selected(entities, hooks, *kind, selection)
                 })
             }
         }
@@ -107,12 +112,13 @@ impl Oracle {
         actor: Actor,
         kind: EntityKind,
         by_parent: bool,
-        work: impl FnOnce(&mut Entities) -> Answer,
+        work: impl FnOnce(&mut Entities, bool) -> Answer,
     ) -> Answer {
+        let hooks = self.state.hooks;
         let before = self.state.tenant(tenant.name());
         let answer = match self.state.tenants.get_mut(tenant.name()) {
-            Some(entities) => work(entities)?,
-            None => work(&mut Entities::default())?,
+            Some(entities) => work(entities, hooks)?,
+            None => work(&mut Entities::default(), hooks)?,
         };
         self.tell_deleted(tenant, actor, kind, &before, by_parent);
         Ok(answer)
@@ -132,29 +138,22 @@ impl Oracle {
             .ok_or_else(|| Failure::not_found([id]))
     }
 
-    /// Rules of all members first, then parents and names one by one. The error names the member.
+    /// Rules of all members first, then parents and names one by one; with hooks, which may mend a member, everything one by one. The error names the member.
     pub(super) fn create_each(
         &mut self,
         tenant: Tenant,
         actor: Actor,
         drafts: &[Draft],
     ) -> Result<Vec<Uuid>, Failure> {
-        let mut all = Vec::new();
-        for (index, draft) in drafts.iter().enumerate() {
-            let given = given(draft);
-            let mut broken = broken_rules(draft.kind(), &given.fields);
-            if given.parent.is_none() {
-                broken.extend(parent_pointer(draft.kind()));
+        if !self.setup.hooks {
+            for (index, draft) in drafts.iter().enumerate() {
+                check_new(draft.kind(), &given(draft)).map_err(|failure| failure.at(index, 0))?;
             }
-            if !broken.is_empty() {
-                return Err(Failure::invalid(broken).at(index, 0));
-            }
-            all.push((draft.kind(), given));
         }
         let mut ids = Vec::new();
-        for (index, (kind, given)) in all.into_iter().enumerate() {
+        for (index, draft) in drafts.iter().enumerate() {
             let id = self
-                .create(tenant, actor, kind, given)
+                .create(tenant, actor, draft.kind(), given(draft))
                 .map_err(|failure| failure.at(index, 0))?;
             ids.push(id);
         }
@@ -168,6 +167,8 @@ impl Oracle {
         kind: EntityKind,
         given: Given,
     ) -> Result<Uuid, Failure> {
+        let given = self.amend(tenant, kind, given)?;
+        check_new(kind, &given)?;
         let entities = self.state.tenant(tenant.name());
         let parent = given.parent.filter(|_| kind != EntityKind::Store);
         if let Some(parent) = parent
@@ -175,8 +176,7 @@ impl Oracle {
         {
             return Err(Failure::not_found([parent]));
         }
-        self.born.push((tenant, kind));
-        let id = Ids::nth(self.born.len());
+        let id = self.bear(tenant, kind);
         // The id carries the creation time.
         let created = self.environment.latest();
         let dates = dates_of(&given.fields, None, created);
@@ -185,9 +185,9 @@ impl Oracle {
             kind,
             parent,
             version: 0,
-            owner: actor.name().to_owned(),
-            created_by: actor.name().to_owned(),
-            modified_by: actor.name().to_owned(),
+            owner: self.actor(actor),
+            created_by: self.actor(actor),
+            modified_by: self.actor(actor),
             created,
             modified: created,
             fields: given.fields,
@@ -300,33 +300,26 @@ impl Oracle {
     ) -> Answer {
         let old = self.found(tenant, kind, target)?;
         expect(target, &old)?;
-        let given = make(self, &old)?;
-        let mut broken = broken_rules(kind, &given.fields);
-        if kind != EntityKind::Store && given.parent.is_some() && given.parent != old.parent {
-            broken.extend(parent_pointer(kind));
-        }
-        if given
-            .owner
-            .as_ref()
-            .is_some_and(|owner| owner.trim().is_empty() || owner.len() > 255)
+        let mut given = make(self, &old)?;
+        // Hooks hear of what can be read and changes something.
+        if given.wrong.is_empty()
+            && !(broken_by(kind, &given, &old).is_empty() && changes_nothing(&given, &old))
         {
-            broken.push("/ownerId".to_owned());
+            given = self.amend(tenant, kind, given)?;
         }
-        broken.extend(given.wrong);
+        let mut broken = broken_by(kind, &given, &old);
+        broken.append(&mut given.wrong);
         if !broken.is_empty() {
             return Err(Failure::invalid(outermost(broken.into_iter())));
         }
-        let owner = given.owner.unwrap_or_else(|| old.owner.clone());
-        // As text, so that another order of free members is a change.
-        let text = |fields: &Object| Value::Object(fields.clone()).to_string();
-        let same = text(&given.fields) == text(&old.fields) && owner == old.owner;
-        if !same {
+        if !changes_nothing(&given, &old) {
+            let owner = given.owner.unwrap_or_else(|| old.owner.clone());
             let now = self.environment.now().max(old.modified);
             let dates = dates_of(&given.fields, Some(&old), now);
             let record = Record {
                 version: old.version + 1,
                 owner,
-                modified_by: actor.name().to_owned(),
+                modified_by: self.actor(actor),
                 modified: now,
                 fields: given.fields,
                 dates,
@@ -338,6 +331,40 @@ impl Oracle {
         }
         Ok(self.shown(tenant, old.id))
     }
+}
+
+fn check_new(kind: EntityKind, given: &Given) -> Result<(), Failure> {
+    let mut broken = broken_rules(kind, &given.fields);
+    if given.parent.is_none() {
+        broken.extend(parent_pointer(kind));
+    }
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::invalid(broken))
+    }
+}
+
+/// The rules that a change breaks.
+fn broken_by(kind: EntityKind, given: &Given, old: &Record) -> Vec<String> {
+    let mut broken = broken_rules(kind, &given.fields);
+    if kind != EntityKind::Store && given.parent.is_some() && given.parent != old.parent {
+        broken.extend(parent_pointer(kind));
+    }
+    if given
+        .owner
+        .as_ref()
+        .is_some_and(|owner| owner.trim().is_empty() || owner.len() > 255)
+    {
+        broken.push("/ownerId".to_owned());
+    }
+    broken
+}
+
+fn changes_nothing(given: &Given, old: &Record) -> bool {
+    // As text, so that another order of free members is a change.
+    let text = |fields: &Object| Value::Object(fields.clone()).to_string();
+    text(&given.fields) == text(&old.fields) && given.owner.as_ref().is_none_or(|owner| *owner == old.owner)
 }
 
 fn each<M>(members: &[M], mut work: impl FnMut(&M) -> Answer) -> Answer {
@@ -366,7 +393,7 @@ fn deleted(stores: usize, assets: usize, sets: usize) -> Value {
 }
 
 /// Deletes all targets or none: stores are restricted, assets take their sets along.
-pub(super) fn delete(entities: &mut Entities, kind: EntityKind, targets: &[Target]) -> Answer {
+pub(super) fn delete(entities: &mut Entities, hooks: bool, kind: EntityKind, targets: &[Target]) -> Answer {
     // Missing ids before stale versions before what is not empty.
     let ids = targets.iter().map(|target| exact(&target.id));
     let missing: Vec<_> = ids.filter(|&id| entities.get(kind, id).is_none()).collect();
@@ -393,6 +420,12 @@ pub(super) fn delete(entities: &mut Entities, kind: EntityKind, targets: &[Targe
             ..Failure::new(ErrorKind::NotEmpty)
         });
     }
+    if hooks {
+        let doomed = doomed.iter().filter_map(|id| entities.get(kind, *id));
+        doomed
+            .map(|record| may_delete(entities, record))
+            .collect::<Result<(), Failure>>()?;
+    }
     let before = entities.0.len();
     entities.0.retain(|id, record| {
         !doomed.contains(id) && !record.parent.is_some_and(|parent| doomed.contains(&parent))
@@ -405,7 +438,12 @@ pub(super) fn delete(entities: &mut Entities, kind: EntityKind, targets: &[Targe
     })
 }
 
-pub(super) fn delete_selected(entities: &mut Entities, kind: EntityKind, selection: &Selection) -> Answer {
+pub(super) fn delete_selected(
+    entities: &mut Entities,
+    hooks: bool,
+    kind: EntityKind,
+    selection: &Selection,
+) -> Answer {
     let targets: Vec<Target> = select(entities, kind, selection)?
         .iter()
         .map(|record| Target {
@@ -413,5 +451,5 @@ pub(super) fn delete_selected(entities: &mut Entities, kind: EntityKind, selecti
             expect: Expect::Any,
         })
         .collect();
-    delete(entities, kind, &targets)
+    delete(entities, hooks, kind, &targets)
 }

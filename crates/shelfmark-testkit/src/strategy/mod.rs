@@ -22,21 +22,22 @@ use crate::system::CatalogSetup;
 /// A setup and a sequence of at most `most` operations.
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
     // So that most sequences have something to work on; shrinking takes it away again.
-    let start =
-        (tenant(), 1..4_usize, 2..7_usize, 3..12_usize).prop_flat_map(|(tenant, stores, assets, sets)| {
-            (
-                vec(draft(EntityKind::Store), stores),
-                vec(draft(EntityKind::Asset), assets),
-                vec(draft(EntityKind::Set), sets),
-            )
-                .prop_map(move |(stores, assets, sets)| {
-                    [stores, assets, sets]
-                        .into_iter()
-                        .flatten()
-                        .map(|draft| Operation::Write(tenant, Actor::Ann, WriteOp::Create(draft)))
-                        .collect::<Vec<_>>()
-                })
-        });
+    // A few have much.
+    let sets = prop_oneof![19 => 3..12_usize, 1 => 40..60_usize];
+    let start = (tenant(), 1..4_usize, 2..7_usize, sets).prop_flat_map(|(tenant, stores, assets, sets)| {
+        (
+            vec(draft(EntityKind::Store), stores),
+            vec(draft(EntityKind::Asset), assets),
+            vec(draft(EntityKind::Set), sets),
+        )
+            .prop_map(move |(stores, assets, sets)| {
+                [stores, assets, sets]
+                    .into_iter()
+                    .flatten()
+                    .map(|draft| Operation::Write(tenant, Actor::Ann, WriteOp::Create(draft)))
+                    .collect::<Vec<_>>()
+            })
+    });
     let start = prop_oneof![1 => Just(Vec::new()), 9 => start];
     let more = vec(operation(), 1..most.saturating_sub(20).max(2));
     (setup(), start, more).prop_map(|(setup, mut operations, more)| {
@@ -80,11 +81,13 @@ fn setup() -> impl Strategy<Value = Setup> {
         proptest::bool::weighted(0.8),
         any::<bool>(),
         retries,
+        proptest::bool::weighted(0.2),
     )
         .prop_map(
-            |(unique_technical_names, changes, deferred, shared, retry_plans)| Setup {
+            |(unique_technical_names, changes, deferred, shared, retry_plans, hooks)| Setup {
                 catalog: CatalogSetup {
                     unique_technical_names,
+                    hooks,
                     change_feed: changes.is_some(),
                     retained_changes: changes.flatten(),
                 },
@@ -196,7 +199,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     let end = prop_oneof![4 => Just(End::Commit), 2 => Just(End::FirstError), 1 => Just(End::Refuse)];
     let batch = kind().prop_flat_map(|kind| vec(draft(kind), 0..9));
     prop_oneof![
-        50 => (tenant(), actor(), write_op())
+        45 => (tenant(), actor(), write_op())
             .prop_map(|(tenant, actor, write)| Operation::Write(tenant, actor, write)),
         5 => (tenant(), actor(), batch, 1..4_usize)
             .prop_map(|(tenant, actor, drafts, chunk)| Operation::CreateBatched(tenant, actor, drafts, chunk)),

@@ -95,11 +95,11 @@ impl<E: Entity> Change<E> {
                 patched::<E>(id.uuid(), &shown, patch, &mut violations)?
             }
         };
-        if !settings.hooks.is_empty() {
-            let valid =
-                violations.count() == 0 && check_fields::<E>(&fields, &old, Violations::default()).is_ok();
+        // A value of a wrong type no hook can mend.
+        if !settings.hooks.is_empty() && violations.count() == 0 {
+            let valid = check_fields::<E>(&fields, &old, Violations::default()).is_ok();
             // Of what changes nothing no hook hears.
-            if !valid || next(settings, actor, &old, fields.clone())?.is_some() {
+            if !valid || !matches!(next(settings, actor, &old, fields.clone()), Ok(None)) {
                 amend(&old, &mut fields)?;
             }
         }

@@ -56,8 +56,11 @@ pub(crate) fn prepare<E: Entity>(settings: &Settings, actor: &str, new: E::New) 
         let work = Work::Ready(encoded);
         return Ok(Prepared { id, work, bytes });
     }
-    // What cannot be encoded is refused later, unless a hook mends it.
-    let bytes = encoded_state::<E>(actor, id, new.clone()).map_or(0, |encoded| encoded.bytes());
+    // What cannot be encoded is refused later, unless a hook mends it; it is held until then.
+    let bytes = match encoded_state::<E>(actor, id, new.clone()) {
+        Ok(encoded) => encoded.bytes(),
+        Err(_) => serde_json::to_vec(&new).map_or(0, |text| text.len()),
+    };
     let work = Work::Given(new);
     Ok(Prepared { id, work, bytes })
 }
@@ -84,18 +87,8 @@ fn encode<E: Entity>(actor: &str, id: Uuid, fields: E::New) -> Result<Encoded<E>
 fn encoded_state<E: Entity>(actor: &str, id: Uuid, mut fields: E::New) -> Result<Encoded<E>> {
     let created = created_time(id);
     E::date_schemas(&mut fields, None, created);
-    let lineage = match E::named_parent(&fields) {
-        Some(EntityId::Store(store)) => Lineage {
-            store: Some(store),
-            asset: None,
-        },
-        // The asset's store is filled in when the asset has been read.
-        Some(EntityId::Asset(asset)) => Lineage {
-            store: None,
-            asset: Some(asset),
-        },
-        _ => Lineage::default(),
-    };
+    // An asset's store is filled in when the asset has been read.
+    let lineage = Lineage::naming(E::named_parent(&fields));
     let meta = Meta {
         version: 0,
         owner_id: actor.to_owned(),

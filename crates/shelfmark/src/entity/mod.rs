@@ -154,6 +154,21 @@ pub struct Lineage {
 }
 
 impl Lineage {
+    /// The one that an input tells by naming its parent.
+    pub(crate) fn naming(parent: Option<EntityId>) -> Self {
+        match parent {
+            Some(EntityId::Store(store)) => Self {
+                store: Some(store),
+                asset: None,
+            },
+            Some(EntityId::Asset(asset)) => Self {
+                store: None,
+                asset: Some(asset),
+            },
+            _ => Self::default(),
+        }
+    }
+
     /// The nearest ancestor.
     pub(crate) fn nearest(self) -> Option<EntityId> {
         self.asset
