@@ -116,6 +116,26 @@ impl Failure {
         failure
     }
 
+    /// What these entries come to, with the status of the first; `None` where there are none.
+    pub(crate) fn of_entries(entries: Vec<Entry>) -> Option<Self> {
+        let status = entries.first()?.status.parse().ok()?;
+        Some(Self {
+            status,
+            entries,
+            headers: Vec::new(),
+            private: None,
+        })
+    }
+
+    /// The same failure with the status, and the headers, of an error of this kind.
+    pub(crate) fn with_status_of(self, kind: ErrorKind) -> Self {
+        let of_kind = Self::from(Error::new(kind, "an operation of a batch failed"));
+        Self {
+            entries: self.entries,
+            ..of_kind
+        }
+    }
+
     fn push(&mut self, code: &'static str, title: &'static str, detail: String) {
         self.entries.push(Entry {
             code: code.into(),
