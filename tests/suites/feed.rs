@@ -183,6 +183,27 @@ fn a_large_cascade_is_told_in_records_of_4096() {
 }
 
 #[test]
+fn a_cascade_tells_in_creation_order_what_its_own_transaction_made() {
+    for bed in Bed::all() {
+        let catalog = catalog_on(&bed.backend);
+        let session = session(&catalog, "acme");
+        let family = family(&session);
+        let position = session.newest_change().unwrap();
+        let made = session
+            .transact(|tx| {
+                let made = tx.create_all(["two", "three"].map(|name| new_set(family.asset, name)))?;
+                tx.delete(family.asset, Expectation::Any)?;
+                Ok(made)
+            })
+            .unwrap();
+        let (changes, _) = follow(&session, Some(position), 10);
+        let went: Vec<EntityId> = changes[3].descendants.iter().map(|one| one.id).collect();
+        let expected = [family.set, made[0], made[1]].map(EntityId::from);
+        assert_eq!(went, expected, "{}", bed.name);
+    }
+}
+
+#[test]
 fn pages_are_bounded_in_number_and_in_bytes() {
     let catalog = catalog_on(&Bed::new("memory", Arc::new(MemoryBackend::new())).backend);
     let session = catalog.session("acme", "a".repeat(255)).unwrap();

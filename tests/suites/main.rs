@@ -1,6 +1,7 @@
 //! Suites that cross crates, in one binary.
 
 mod bad_input;
+mod batch;
 mod care;
 mod compatibility;
 mod concurrency;
@@ -9,6 +10,7 @@ mod documents;
 mod feed;
 mod group;
 mod hooks;
+mod idempotency;
 mod kill;
 mod linear;
 mod lists;

@@ -12,9 +12,9 @@ use shelfmark::backend::{
     WriteBatch,
 };
 use shelfmark::{
-    AllStores, AssetId, AssetSelection, Batched, Catalog, Cursor, DataAsset, DataSet, DataStore, EntityId,
-    ErrorKind, Expectation, Filter, NewDataAsset, NewDataStore, Options, Patch, Position, Projection, Query,
-    Read, Result, Session, SetId, SetSelection, StoreId, Write,
+    AllStores, AssetId, AssetSelection, Batch, Batched, Catalog, Cursor, DataAsset, DataSet, DataStore,
+    EntityId, ErrorKind, Expectation, Filter, IdempotencyKey, NewDataAsset, NewDataStore, Options, Patch,
+    Position, Projection, Query, Read, Result, Session, SetId, SetSelection, StoreId, Write,
 };
 use shelfmark_testkit::CountingBackend;
 
@@ -46,7 +46,8 @@ impl Other {
             set.secure_qri = SECRET.into();
         });
         set.expect("a rename");
-        session.create(new_store(SECRET)).expect("a store");
+        let key = IdempotencyKey::new(SECRET).expect("a key");
+        session.create_once(&key, new_store(SECRET)).expect("a store");
         session.create(new_asset(family.store, SECRET)).expect("an asset");
         session.create(new_set(family.asset, SECRET)).expect("a set");
         fn cursor<E: shelfmark::Entity>(session: &Session) -> Cursor {
@@ -222,6 +223,26 @@ fn writes(at: &impl Write, ids: Family) -> Vec<Answer> {
     note!(delete_selected::<DataAsset>(store));
     note!(delete_selected::<DataSet>(asset));
     note!(delete_selected::<DataSet>(store));
+    // A key that the other tenant has used, for the same request.
+    let key = IdempotencyKey::new(SECRET).expect("a key");
+    note!(create_once(&key, new_asset(store, "intruder")));
+    note!(create_once(&key, new_set(asset, "intruder")));
+    let operations: [fn(&mut Batch, Family); 5] = [
+        |batch, of| _ = batch.create(new_asset(of.store, "intruder")),
+        |batch, of| _ = batch.create(new_set(of.asset, "intruder")),
+        |batch, of| batch.replace(of.set, 1, new_set(of.asset, "intruder")),
+        |batch, of| batch.patch(of.store, 1, Patch::new()),
+        |batch, of| batch.delete(of.set, Expectation::Any),
+    ];
+    let mut all = Batch::new();
+    for operation in operations {
+        let mut batch = Batch::new();
+        operation(&mut batch, ids);
+        operation(&mut all, ids);
+        note!(batch(&batch));
+        note!(batch_once(&key, &batch));
+    }
+    note!(batch(&all));
     answers.answers
 }
 

@@ -1,5 +1,7 @@
 //! Runs resolved operations through the public API, and puts what comes of them into the form that the oracle gives.
 
+mod batch;
+
 use std::cell::RefCell;
 
 use serde_json::{Value, json};
@@ -192,7 +194,7 @@ impl Executor<'_> {
         E::Id::from_uuid(real(&self.ids.borrow(), id))
     }
 
-    fn target<E: Entity>(&self, target: &Target) -> (E::Id, Expectation) {
+    pub(crate) fn target<E: Entity>(&self, target: &Target) -> (E::Id, Expectation) {
         let expectation = match target.expect {
             Expect::Exactly(version) => Expectation::Exactly(version),
             _ => Expectation::Any,
@@ -200,7 +202,7 @@ impl Executor<'_> {
         (self.id::<E>(&target.id), expectation)
     }
 
-    fn input<E: Modelled>(&self, draft: &Draft) -> Option<E::New> {
+    pub(crate) fn input<E: Modelled>(&self, draft: &Draft) -> Option<E::New> {
         E::input(draft, &self.ids.borrow())
     }
 
@@ -215,7 +217,7 @@ impl Executor<'_> {
         self.shown(&ids.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
-    fn patch(&self, steps: &[PatchStep]) -> Result<Patch, Failure> {
+    pub(crate) fn patch(&self, steps: &[PatchStep]) -> Result<Patch, Failure> {
         let json = |value: &PatchValue| match value {
             PatchValue::Json(value) => value.clone(),
             PatchValue::Id(_, id) => json!(real(&self.ids.borrow(), id).to_string()),
@@ -302,6 +304,11 @@ impl Executor<'_> {
                 let would = self.beforehand(|| self.deleted(to.would_delete_selected::<E>(selected)));
                 agreed(would, self.deleted(to.delete_selected::<E>(self.selection::<E>(selection))))
             }),
+            WriteOp::Batch(steps) => self.batch(to, steps),
+            WriteOp::CreateOnce(key, draft) => {
+                by_kind!(draft.kind(), E => self.create_once::<E, W>(to, *key, draft))
+            }
+            WriteOp::BatchOnce(key, steps) => self.batch_once(to, *key, steps),
         }
     }
 
@@ -319,7 +326,7 @@ impl Executor<'_> {
         (!self.ids.borrow().are_as_they_are()).then(would)
     }
 
-    fn deleted(&self, deleted: shelfmark::Result<Deleted>) -> Answer {
+    pub(crate) fn deleted(&self, deleted: shelfmark::Result<Deleted>) -> Answer {
         let deleted = self.fail(deleted)?;
         Ok(json!({ "stores": deleted.stores, "assets": deleted.assets, "sets": deleted.sets }))
     }

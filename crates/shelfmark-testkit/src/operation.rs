@@ -68,6 +68,8 @@ pub enum Ref {
     OtherKind(u8),
     /// One that never was.
     Unknown(u8),
+    /// One that the same batch creates; outside of a batch one that never was.
+    Local(u8),
     /// The oracle's own id.
     Exact(Uuid),
 }
@@ -269,6 +271,39 @@ pub enum ReadOp {
     WouldDeleteSelected(EntityKind, Selection),
 }
 
+/// One operation of a declarative batch.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each is the operation of that name")]
+pub enum BatchStep {
+    Create(Draft),
+    Replace(Target, Draft),
+    Patch(EntityKind, Target, Vec<PatchStep>),
+    Delete(EntityKind, Target),
+}
+
+impl BatchStep {
+    /// The oracle's placeholder of what the operation at this position of a batch creates.
+    pub fn placeholder(position: usize) -> Uuid {
+        Uuid::from_u128(0xBA7C << 112 | position as u128)
+    }
+}
+
+/// An idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnceKey {
+    /// Which of a few.
+    pub key: u8,
+    /// Whether the last request of this form with this key is sent again, in place of the one given.
+    pub again: bool,
+}
+
+impl OnceKey {
+    /// The key's text.
+    pub fn text(self) -> String {
+        format!("key {}", self.key)
+    }
+}
+
 /// Something that changes one tenant in one transaction, also inside of one.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "each is the call of that name")]
@@ -286,6 +321,9 @@ pub enum WriteOp {
     Delete(EntityKind, Target),
     DeleteAll(EntityKind, Vec<Target>),
     DeleteSelected(EntityKind, Selection),
+    Batch(Vec<BatchStep>),
+    CreateOnce(OnceKey, Draft),
+    BatchOnce(OnceKey, Vec<BatchStep>),
 }
 
 /// What happens inside of a transaction.
@@ -423,6 +461,11 @@ names! { WriteOp:
     WriteOp::Delete(..) => "delete",
     WriteOp::DeleteAll(..) => "delete_all",
     WriteOp::DeleteSelected(..) => "delete_selected",
+    WriteOp::Batch(..) => "batch",
+    WriteOp::CreateOnce(OnceKey { again: false, .. }, _) => "create_once",
+    WriteOp::CreateOnce(OnceKey { again: true, .. }, _) => "create_once again",
+    WriteOp::BatchOnce(OnceKey { again: false, .. }, _) => "batch_once",
+    WriteOp::BatchOnce(OnceKey { again: true, .. }, _) => "batch_once again",
 }
 
 names! { Step:

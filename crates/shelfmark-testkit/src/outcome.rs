@@ -33,7 +33,9 @@ pub struct Failure {
     /// Who has the technical name; nil is a member of the same call, which went with it.
     pub name_taken: Option<Box<Uuid>>,
     /// Index and number stored of a bulk call.
-    pub bulk: Option<(Option<u64>, u64)>,
+    pub bulk: Option<Box<(Option<u64>, u64)>>,
+    /// Every operation of a batch that was refused, by position.
+    pub failures: Box<[(u64, Failure)]>,
 }
 
 impl Failure {
@@ -55,6 +57,7 @@ impl Failure {
             not_empty: BTreeMap::new(),
             name_taken: None,
             bulk: None,
+            failures: Box::default(),
         }
     }
 
@@ -77,7 +80,7 @@ impl Failure {
     /// The same error of a member of a bulk call.
     #[must_use]
     pub fn at(mut self, index: usize, stored: usize) -> Self {
-        self.bulk = Some((Some(index as u64), stored as u64));
+        self.bulk = Some(Box::new((Some(index as u64), stored as u64)));
         self
     }
 
@@ -104,7 +107,12 @@ impl Failure {
                 true => Box::new(id.uuid()),
                 false => Box::new(ids.canonical.get(&id.uuid()).copied().unwrap_or_default()),
             }),
-            bulk: error.bulk().map(|bulk| (bulk.index, bulk.stored)),
+            bulk: error.bulk().map(|bulk| Box::new((bulk.index, bulk.stored))),
+            failures: error
+                .failures()
+                .iter()
+                .map(|failure| (failure.index, Failure::of(&failure.error, ids)))
+                .collect(),
         }
     }
 }
@@ -150,6 +158,8 @@ pub struct Ids {
     real: Vec<Uuid>,
     canonical: HashMap<Uuid, Uuid>,
     as_they_are: bool,
+    /// By the oracle's id.
+    aliases: HashMap<Uuid, Uuid>,
 }
 
 impl Ids {
@@ -194,6 +204,19 @@ impl Ids {
         }
     }
 
+    /// Notes, until [`Ids::forget_aliases`], what stands for one of the oracle's ids that is not an entity.
+    pub fn alias(&mut self, real: Uuid, canonical: Uuid) {
+        self.aliases.insert(canonical, real);
+        self.canonical.insert(real, canonical);
+    }
+
+    /// Forgets every alias.
+    pub fn forget_aliases(&mut self) {
+        for (_, real) in self.aliases.drain() {
+            self.canonical.remove(&real);
+        }
+    }
+
     /// Forgets all but the first `len`: a transaction's closure runs again.
     pub fn truncate(&mut self, len: usize) {
         for real in self.real.drain(len..) {
@@ -203,6 +226,9 @@ impl Ids {
 
     /// The real id; one that was never created is its own.
     pub fn real(&self, canonical: Uuid) -> Uuid {
+        if let Some(&alias) = self.aliases.get(&canonical) {
+            return alias;
+        }
         usize::try_from(canonical.as_u128())
             .ok()
             .and_then(|n| self.real.get(n.wrapping_sub(1)).copied())

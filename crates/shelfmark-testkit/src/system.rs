@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace};
@@ -33,6 +34,8 @@ pub struct CatalogSetup {
     pub change_feed: bool,
     /// How many changes of a tenant are kept; `None` is all of them.
     pub retained_changes: Option<u64>,
+    /// How many milliseconds answers to requests with an idempotency key are kept, if not the default.
+    pub idempotency_expiry: Option<u64>,
 }
 
 /// What a system keeps its catalog in.
@@ -160,12 +163,13 @@ impl System {
             Storage::File { deferred: true, .. } => Durability::Deferred,
             _ => Durability::Immediate,
         };
-        let options = Options::new();
-        let options = if self.setup.hooks {
-            hooks::register(options)
-        } else {
-            options
-        };
+        let mut options = Options::new();
+        if self.setup.hooks {
+            options = hooks::register(options);
+        }
+        if let Some(expiry) = self.setup.idempotency_expiry {
+            options = options.idempotency_expiry(Duration::from_millis(expiry));
+        }
         let retention = ChangeRetention::keep_all();
         let retention = self
             .setup

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::batch::BatchFailure;
 use crate::changes::Position;
 use crate::hooks::Veto;
 use crate::ids::EntityId;
@@ -213,6 +214,8 @@ struct Inner {
     message: String,
     detail: Detail,
     bulk: Option<BulkFailure>,
+    /// The operations of a batch that failed.
+    failures: Vec<BatchFailure>,
     /// Shared, since writers that were committed together get the same error.
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -229,6 +232,7 @@ impl Error {
             message: message.into(),
             detail,
             bulk: None,
+            failures: Vec::new(),
             source: None,
         }))
     }
@@ -344,6 +348,49 @@ impl Error {
         self
     }
 
+    /// The error of a batch: its first failure, with all of them.
+    pub(crate) fn of_batch(failures: Vec<BatchFailure>) -> Self {
+        let Some(first) = failures.first() else {
+            return Self::new(ErrorKind::Internal, "a batch failed without a failure");
+        };
+        let mut error = first.error.clone().at_bulk_index(Some(first.index), 0);
+        let more = match failures.len() {
+            1 => String::new(),
+            failed => format!(" (and {} more operations failed)", failed - 1),
+        };
+        error.0.message = format!(
+            "operation {} of the batch: {}{more}",
+            first.index, first.error.0.message
+        );
+        error.0.failures = failures;
+        error
+    }
+
+    /// The same error about other ids.
+    pub(crate) fn with_ids(mut self, rename: &dyn Fn(EntityId) -> EntityId) -> Self {
+        let Inner { message, detail, .. } = &mut *self.0;
+        let mut renamed = |id: &mut EntityId| {
+            let old = std::mem::replace(id, rename(*id));
+            if old != *id {
+                *message = message.replace(&old.uuid().to_string(), &id.uuid().to_string());
+            }
+        };
+        match detail {
+            Detail::Missing(missing) => missing.iter_mut().for_each(renamed),
+            Detail::Conflict(conflict) => renamed(&mut conflict.entity),
+            Detail::NameTaken(by) => renamed(by),
+            Detail::NotEmpty(stores) => {
+                for store in stores {
+                    let mut id = EntityId::Store(store.store);
+                    renamed(&mut id);
+                    store.store = crate::StoreId::from_uuid(id.uuid());
+                }
+            }
+            Detail::None | Detail::Violations(_) | Detail::OldestChange(_) | Detail::OpenSnapshots(_) => {}
+        }
+        self
+    }
+
     /// What went wrong, coarse enough to act on.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -403,6 +450,12 @@ impl Error {
             Detail::OldestChange(position) => Some(*position),
             _ => None,
         }
+    }
+
+    /// The operations of a [`Batch`](crate::Batch) that were refused, in their order, the first 100 of them: kind and details of this error are those of the
+    /// first. An operation that rests on the creation of a refused one is not among them. Empty for errors of other calls.
+    pub fn failures(&self) -> &[BatchFailure] {
+        &self.0.failures
     }
 
     /// Where a bulk call stopped, when the error comes from one.

@@ -75,9 +75,9 @@ keyspaces! {
     Counter => "counter",
     /// T sequence (u64) → one record of what happened (with a change feed)
     Change => "change",
-    /// T xxh3-128(actor and idempotency key) → fingerprint of the request, its answer, when both expire
+    /// T BLAKE3-128(actor and idempotency key) → actor, key, fingerprint of the request, its answer, when all expire
     Request => "request",
-    /// T expiry (48 bits of milliseconds) xxh3-128 → empty: the rows of `request` by expiry
+    /// T expiry (48 bits of milliseconds) BLAKE3-128 → empty: the rows of `request` by expiry
     RequestByExpiry => "request_by_expiry",
     /// T time of the deletion (48 bits of milliseconds) E → empty: what was dropped and may be restored, oldest first
     Dropped => "dropped",
@@ -276,6 +276,32 @@ pub(crate) mod keys {
         key
     }
 
+    /// T hash: what an actor asked with an idempotency key. A hash that nobody can make collide: another's key never stands in the way.
+    pub(crate) fn request(tenant: TenantNumber, actor: &str, idempotency_key: &str) -> [u8; TENANT + ID] {
+        let mut hasher = blake3::Hasher::new();
+        // The actor's length keeps the two apart.
+        hasher.update(&(actor.len() as u64).to_be_bytes());
+        hasher.update(actor.as_bytes());
+        hasher.update(idempotency_key.as_bytes());
+        let mut key = [0; TENANT + ID];
+        key[..TENANT].copy_from_slice(&tenant.0.to_be_bytes());
+        key[TENANT..].copy_from_slice(&hasher.finalize().as_bytes()[..ID]);
+        key
+    }
+
+    /// T expiry hash, of the row of `request` with this key.
+    pub(crate) fn request_by_expiry(request: &[u8; TENANT + ID], expiry: Timestamp) -> Vec<u8> {
+        let (tenant, hash) = request.split_at(TENANT);
+        [tenant, &time_bytes(expiry), hash].concat()
+    }
+
+    /// The key in `request` that an entry of `request_by_expiry` stands for; `None` where it has a wrong form.
+    pub(crate) fn request_of(by_expiry: &[u8]) -> Option<[u8; TENANT + ID]> {
+        let (tenant, rest) = by_expiry.split_at_checked(TENANT)?;
+        let (_, hash) = rest.split_at_checked(TIME)?;
+        [tenant, hash].concat().try_into().ok()
+    }
+
     /// The sequence number in the key of a change.
     pub(crate) fn sequence_of(key: &[u8]) -> Option<u64> {
         let bytes = key.get(TENANT..)?;
@@ -350,6 +376,14 @@ pub(crate) mod bounds {
             keys::change(tenant, start).to_vec(),
             Some(keys::change(tenant, end).to_vec()),
         )
+    }
+
+    /// The entries of what expired at `now` or before.
+    pub(crate) fn requests_expired(of: TenantNumber, now: Timestamp) -> KeyRange {
+        let KeyRange { start, .. } = tenant(of);
+        let after = Timestamp::from_millis_lossy(now.millis().saturating_add(1));
+        let end = [&start[..], &keys::time_bytes(after)].concat();
+        KeyRange::new(start, Some(end))
     }
 
     /// The entries of one `secureQri`.

@@ -39,6 +39,7 @@
 #![cfg_attr(not(test), deny(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 pub mod backend;
+mod batch;
 mod bulk;
 mod care;
 mod catalog;
@@ -55,6 +56,7 @@ mod feed;
 mod format;
 mod group;
 mod hooks;
+mod idempotency;
 mod ids;
 mod index;
 mod json;
@@ -75,6 +77,7 @@ mod violations;
 mod write;
 
 pub use backend::{Concurrency, Durability, Health, Integrity, MaintenanceReport};
+pub use batch::{Batch, BatchFailure, BatchOutcome};
 pub use bulk::{Batched, BulkProgress};
 pub use care::{CatalogActivity, CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
 pub use catalog::Catalog;
@@ -93,6 +96,7 @@ pub use environment::{Clock, Environment, IdSource, MonotonicIds};
 pub use error::{BulkFailure, Error, ErrorKind, NonEmptyStore, Result, VersionConflict, Violation};
 pub use expectation::Expectation;
 pub use hooks::{Deletion, Hook, HookView, Proposal, Restoration, Veto};
+pub use idempotency::{IdempotencyKey, Once};
 pub use ids::{AssetId, EntityId, EntityKind, SetId, StoreId};
 pub use json::parse as parse_json;
 pub use list::{

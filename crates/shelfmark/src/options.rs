@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::redb::{RedbBackend, RedbOptions};
 use crate::backend::{Backend, Concurrency, Durability, Integrity};
@@ -40,6 +41,7 @@ pub struct Options {
     pub(crate) change_feed: Option<bool>,
     pub(crate) change_retention: ChangeRetention,
     pub(crate) atomic_bulk_bytes: usize,
+    pub(crate) idempotency_expiry: Duration,
     pub(crate) backup_before_migration: Option<PathBuf>,
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
     pub(crate) environment: Environment,
@@ -71,6 +73,7 @@ impl Default for Options {
             change_feed: None,
             change_retention: ChangeRetention::default(),
             atomic_bulk_bytes: 64 << 20,
+            idempotency_expiry: Duration::from_secs(24 * 60 * 60),
             backup_before_migration: None,
             hooks: Vec::new(),
             environment: Environment::default(),
@@ -171,6 +174,14 @@ impl Options {
     #[must_use]
     pub fn atomic_bulk_bytes(mut self, bytes: usize) -> Self {
         self.atomic_bulk_bytes = bytes;
+        self
+    }
+
+    /// How long the answer to a request with an [`IdempotencyKey`](crate::IdempotencyKey) is kept and given again, from the write on, in whole milliseconds; 24
+    /// hours by default. What was recorded before keeps the expiry that it got. With zero nothing is ever given again.
+    #[must_use]
+    pub fn idempotency_expiry(mut self, expiry: Duration) -> Self {
+        self.idempotency_expiry = expiry;
         self
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use crate::batch::{self, Batch, BatchOutcome};
 use crate::engine::change::{self, Change, Source};
 use crate::engine::create::{self, Parents};
 use crate::engine::delete::{self, Deleted};
 use crate::engine::{Stage, TenantView};
 use crate::entity::{Entity, NewEntity, TypedId};
 use crate::error::{Error, ErrorKind, Result};
+use crate::idempotency::{self, IdempotencyKey, Once};
 use crate::patch::Patch;
 use crate::read::{Context, Read};
 use crate::{EntityId, Expectation};
@@ -271,6 +273,56 @@ pub trait Write: Read {
     fn delete_selected<E: Entity>(&self, selection: impl Into<E::Selection>) -> Result<Deleted> {
         let selection = selection.into();
         self.run(move |stage| delete::delete_selected::<E>(stage, &selection))
+    }
+
+    /// Runs every operation of the batch in order, or none, and gives what each came to. Costs as the operations each, in one commit; inputs are checked and
+    /// encoded on this thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::create`], [`Write::replace`], [`Write::patch`] and [`Write::delete`]: kind and details are those of the first operation that fails,
+    /// [`Error::bulk`] has its index, [`Error::failures`] all of them. `TooLarge` for more than [`Batch::MAX_OPERATIONS`] operations, or more encoded bytes created and
+    /// changed than [`Options::atomic_bulk_bytes`](crate::Options::atomic_bulk_bytes).
+    fn batch(&self, batch: &Batch) -> Result<Vec<BatchOutcome>> {
+        let plan = batch::plan(self, batch)?;
+        self.run(move |stage| plan.run(stage, |_, _| Ok(())))
+    }
+
+    /// Creates an entity, as [`Write::create`], unless this actor did so with this key before: then gives the entity as it was, and does nothing. Of any
+    /// number that come at once exactly one creates. A failure is not remembered. Costs one key lookup, and two more rows where it creates.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::create`]; `KeyReused` where the key was used for another request, `TooLarge` for an answer of more than 1 MiB encoded, in both cases before
+    /// anything is written.
+    fn create_once<N: NewEntity>(&self, key: &IdempotencyKey, new: N) -> Result<Once<N::Entity>> {
+        idempotency::create_once(self, key, new)
+    }
+
+    /// Runs a batch, as [`Write::batch`], unless this actor did so with this key before: then gives the first outcomes, and does nothing. A batch that was made anew
+    /// with the same operations is the same one.
+    ///
+    /// ```
+    /// # use shelfmark::{Batch, Catalog, IdempotencyKey, NewDataAsset, NewDataStore, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// let ask = || {
+    ///     let mut batch = Batch::new();
+    ///     let store = batch.create(NewDataStore::new("warehouse", "postgres"));
+    ///     batch.create(NewDataAsset::new(store, "sales", "qix-df"));
+    ///     session.batch_once(&IdempotencyKey::new("import 17")?, &batch)
+    /// };
+    /// let (first, again) = (ask()?, ask()?);
+    /// assert!(again.replayed && again.value == first.value);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Write::batch`]; `KeyReused` and `TooLarge` as [`Write::create_once`].
+    fn batch_once(&self, key: &IdempotencyKey, batch: &Batch) -> Result<Once<Vec<BatchOutcome>>> {
+        idempotency::batch_once(self, key, batch)
     }
 }
 

@@ -95,13 +95,35 @@ struct Crashable {
     inner: MemoryBackend,
     /// Held over each commit with what it makes durable.
     durable: Mutex<Box<dyn Snapshot>>,
+    /// Whether a durable commit that is through gives the next one time to overtake its caller.
+    lingers: AtomicBool,
+    lingering: AtomicBool,
+    /// What happens just before, and just after, the next snapshot is taken.
+    before_snapshot: Mutex<Option<Meanwhile>>,
+    after_snapshot: Mutex<Option<Meanwhile>>,
+}
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
+fn happen(meanwhile: &Mutex<Option<Meanwhile>>) {
+    let meanwhile = meanwhile.lock().expect("nobody panics").take();
+    if let Some(meanwhile) = meanwhile {
+        meanwhile();
+    }
 }
 
 impl Crashable {
     fn new() -> Self {
         let inner = MemoryBackend::new();
         let durable = Mutex::new(inner.snapshot().expect("a snapshot"));
-        Self { inner, durable }
+        Self {
+            inner,
+            durable,
+            lingers: AtomicBool::new(false),
+            lingering: AtomicBool::new(false),
+            before_snapshot: Mutex::default(),
+            after_snapshot: Mutex::default(),
+        }
     }
 
     /// How many changes of a tenant a crash would leave, once the commit under way is through.
@@ -130,7 +152,10 @@ impl Backend for Crashable {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        self.inner.snapshot()
+        happen(&self.before_snapshot);
+        let snapshot = self.inner.snapshot()?;
+        happen(&self.after_snapshot);
+        Ok(snapshot)
     }
 
     fn commit(
@@ -147,6 +172,17 @@ impl Backend for Crashable {
         })?;
         if written && options.durability == Durability::Immediate {
             *durable = self.inner.snapshot()?;
+            drop(durable);
+            if self.lingers.load(Ordering::Acquire) {
+                let commits = self.inner.stats()?.commits;
+                self.lingering.store(true, Ordering::Release);
+                for _ in 0..100 {
+                    if self.inner.stats()?.commits > commits {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
         }
         Ok(())
     }
@@ -182,6 +218,61 @@ impl Backend for Crashable {
     fn maintain(&self, what: Maintenance) -> Result<MaintenanceReport> {
         self.inner.maintain(what)
     }
+}
+
+#[test]
+fn a_deferred_commit_that_overtakes_a_durable_one_is_not_taken_for_durable() {
+    let _watchdog = Watchdog::new("a commit that lingers");
+    let crashable = Arc::new(Crashable::new());
+    let catalog = catalog_on(&(crashable.clone() as Arc<dyn Backend>));
+    let durable = session(&catalog, "acme");
+    durable.create(new_store("first")).unwrap();
+    crashable.lingers.store(true, Ordering::Release);
+    std::thread::scope(|scope| {
+        let (durable, crashable) = (&durable, &crashable);
+        scope.spawn(|| {
+            durable
+                .transact(|tx| tx.create(new_store("durable")))
+                .expect("a store")
+        });
+        while !crashable.lingering.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let deferred = durable.clone().with_durability(Durability::Deferred);
+        scope.spawn(move || deferred.create(new_store("deferred")).expect("a store"));
+    });
+    assert_eq!(crashable.durable_changes(1), 2);
+    assert_eq!(follow(&durable, None, 10).0.len(), 2);
+    catalog.sync().unwrap();
+    assert_eq!(follow(&durable, None, 10).0.len(), 3);
+}
+
+#[test]
+fn what_happens_around_the_snapshot_of_a_reader_shows_it_nothing_too_early() {
+    let crashable = Arc::new(Crashable::new());
+    let catalog = catalog_on(&(crashable.clone() as Arc<dyn Backend>));
+    let durable = session(&catalog, "acme");
+    durable.create(new_store("first")).unwrap();
+    let deferred = durable.clone().with_durability(Durability::Deferred);
+    // A deferred commit that the snapshot has already.
+    *crashable.before_snapshot.lock().unwrap() = Some(Box::new(move || {
+        deferred.create(new_store("deferred")).expect("a store");
+    }));
+    assert_eq!(follow(&durable, None, 10).0.len(), 1);
+    // A loss of what the snapshot still has.
+    let reopened = catalog.clone();
+    *crashable.after_snapshot.lock().unwrap() = Some(Box::new(move || {
+        reopened.reopen().expect("a reopening");
+    }));
+    assert_eq!(follow(&durable, None, 10).0.len(), 1);
+    assert_eq!(replay::held(&durable).unwrap().len(), 1, "nothing was lost");
+    // A sync behind it: by then all of it is durable.
+    let deferred = durable.clone().with_durability(Durability::Deferred);
+    deferred.create(new_store("deferred")).unwrap();
+    let synced = catalog.clone();
+    *crashable.after_snapshot.lock().unwrap() = Some(Box::new(move || synced.sync().expect("a sync")));
+    assert_eq!(follow(&durable, None, 10).0.len(), 2);
+    assert_eq!(crashable.durable_changes(1), 2);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The contract, implemented naively over maps and JSON, without anything of the engine but its public types: what every operation
 //! must give. It shares no code with what it judges, so that a mistake would have to be made twice.
 
+mod batch;
 mod feed;
 mod fields;
 mod hooks;
@@ -42,6 +43,7 @@ pub struct Oracle {
     alias: Option<String>,
     /// The ids of the entities that are created next.
     to_come: VecDeque<Uuid>,
+    asked: batch::Asked,
 }
 
 /// The page that cursors were kept of.
@@ -83,6 +85,7 @@ impl Oracle {
             born: Vec::new(),
             alias: None,
             to_come: VecDeque::new(),
+            asked: batch::Asked::default(),
         }
     }
 
@@ -194,6 +197,7 @@ impl Oracle {
             Operation::Sweep => return self.sweep_changes(),
             Operation::DropTenant(tenant) => {
                 self.state.feeds.drop_tenant(*tenant);
+                self.state.requests.retain(|(of, ..), _| *of != tenant.name());
                 return json!(self.state.tenants.remove(tenant.name()).is_some());
             }
             Operation::Clock(millis) => self.environment.advance(*millis),
@@ -250,6 +254,9 @@ impl Oracle {
 
     /// Runs a write that happens wholly or not at all.
     fn write(&mut self, tenant: Tenant, actor: Actor, write: &WriteOp) -> (WriteOp, Outcome) {
+        if let Some(done) = self.batched(tenant, actor, write) {
+            return done;
+        }
         let write = self.write_op(tenant, write);
         let before = self.before();
         let answer = self
@@ -291,7 +298,7 @@ impl Oracle {
                 Ok(more) => ids.extend(more),
                 Err(failure) => {
                     let failure = self.undo(before, failure);
-                    let (index, _) = failure.bulk.unwrap_or_default();
+                    let (index, _) = *failure.bulk.clone().unwrap_or_default();
                     return Err(failure.at(position + index.unwrap_or_default() as usize, position));
                 }
             }

@@ -20,7 +20,7 @@ pub(super) fn above(kind: EntityKind) -> EntityKind {
 }
 
 impl Oracle {
-    fn reference(&self, tenant: Tenant, kind: EntityKind, reference: Ref) -> Ref {
+    pub(super) fn reference(&self, tenant: Tenant, kind: EntityKind, reference: Ref) -> Ref {
         let live = |tenant: Tenant, wanted: &dyn Fn(&Record) -> bool| -> Vec<Uuid> {
             let entities = self.state.tenants.get(tenant.name());
             entities
@@ -43,7 +43,7 @@ impl Oracle {
                 });
                 (gone.collect(), n)
             }
-            Ref::Unknown(n) => (Vec::new(), n),
+            Ref::Unknown(n) | Ref::Local(n) => (Vec::new(), n),
         };
         let n = usize::from(n);
         let id = match ids.len() {
@@ -57,7 +57,7 @@ impl Oracle {
         ids.iter().map(|&id| self.reference(tenant, kind, id)).collect()
     }
 
-    fn target(&self, tenant: Tenant, kind: EntityKind, target: Target) -> Target {
+    pub(super) fn target(&self, tenant: Tenant, kind: EntityKind, target: Target) -> Target {
         let id = self.reference(tenant, kind, target.id);
         let version = self
             .state
@@ -111,7 +111,13 @@ impl Oracle {
         }
     }
 
-    fn patch(&self, tenant: Tenant, kind: EntityKind, target: Target, patch: &[PatchStep]) -> Vec<PatchStep> {
+    pub(super) fn patch(
+        &self,
+        tenant: Tenant,
+        kind: EntityKind,
+        target: Target,
+        patch: &[PatchStep],
+    ) -> Vec<PatchStep> {
         let version = self
             .state
             .tenant(tenant.name())
@@ -221,6 +227,8 @@ impl Oracle {
             WriteOp::DeleteSelected(kind, selection) => {
                 WriteOp::DeleteSelected(*kind, self.selection(tenant, *kind, selection))
             }
+            // Resolved step by step as they run.
+            WriteOp::Batch(_) | WriteOp::CreateOnce(..) | WriteOp::BatchOnce(..) => write.clone(),
         }
     }
 }

@@ -39,6 +39,17 @@ pub(super) struct State {
     /// Whether hooks have a say.
     pub(super) hooks: bool,
     pub(super) feeds: Feeds,
+    /// What was answered, by tenant, actor and idempotency key.
+    pub(super) requests: BTreeMap<(&'static str, &'static str, u8), Request>,
+}
+
+/// A request with an idempotency key that was answered.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    /// The request, with every reference resolved, as text.
+    pub(super) asked: String,
+    pub(super) expiry: i64,
+    pub(super) answer: Value,
 }
 
 impl State {

@@ -103,6 +103,9 @@ impl Oracle {
                     delete_selected(entities, hooks, *kind, selection)
                 })
             }
+            WriteOp::Batch(_) | WriteOp::CreateOnce(..) | WriteOp::BatchOnce(..) => {
+                unreachable!("run where they are resolved")
+            }
         }
     }
 
@@ -421,10 +424,8 @@ pub(super) fn delete(entities: &mut Entities, hooks: bool, kind: EntityKind, tar
         });
     }
     if hooks {
-        let doomed = doomed.iter().filter_map(|id| entities.get(kind, *id));
-        doomed
-            .map(|record| may_delete(entities, record))
-            .collect::<Result<(), Failure>>()?;
+        let mut doomed = doomed.iter().filter_map(|id| entities.get(kind, *id));
+        doomed.try_for_each(|record| may_delete(entities, record))?;
     }
     let before = entities.0.len();
     entities.0.retain(|id, record| {

@@ -1,5 +1,6 @@
 //! Sequences of operations: as a proptest strategy, from a seed, from bytes.
 
+mod batches;
 mod inputs;
 mod patches;
 mod queries;
@@ -82,18 +83,22 @@ fn setup() -> impl Strategy<Value = Setup> {
         any::<bool>(),
         retries,
         proptest::bool::weighted(0.2),
+        batches::expiry(),
     )
         .prop_map(
-            |(unique_technical_names, changes, deferred, shared, retry_plans, hooks)| Setup {
-                catalog: CatalogSetup {
-                    unique_technical_names,
-                    hooks,
-                    change_feed: changes.is_some(),
-                    retained_changes: changes.flatten(),
-                },
-                deferred,
-                shared,
-                retry_plans,
+            |(unique_technical_names, changes, deferred, shared, retry_plans, hooks, idempotency_expiry)| {
+                Setup {
+                    catalog: CatalogSetup {
+                        unique_technical_names,
+                        hooks,
+                        change_feed: changes.is_some(),
+                        retained_changes: changes.flatten(),
+                        idempotency_expiry,
+                    },
+                    deferred,
+                    shared,
+                    retry_plans,
+                }
             },
         )
 }
@@ -178,6 +183,9 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
         3 => (deletion.clone(), vec(target(), 0..4)).prop_map(|(kind, targets)| WriteOp::DeleteAll(kind, targets)),
         2 => deletion.prop_flat_map(|kind| selection(kind, false)
             .prop_map(move |selection| WriteOp::DeleteSelected(kind, selection))),
+        6 => batches::steps().prop_map(WriteOp::Batch),
+        4 => (batches::key(), kind().prop_flat_map(draft)).prop_map(|(key, draft)| WriteOp::CreateOnce(key, draft)),
+        3 => (batches::key(), batches::steps()).prop_map(|(key, steps)| WriteOp::BatchOnce(key, steps)),
     ]
 }
 

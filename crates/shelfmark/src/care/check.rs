@@ -21,6 +21,8 @@ use crate::index::{IndexEntry, counters_of_row};
 use crate::keyspace::{IndexOrder, TenantNumber, entities, keys};
 use crate::{DataAsset, DataSet, DataStore};
 
+mod requests;
+
 /// The most findings that a report lists.
 const MAX_FINDINGS: usize = 10_000;
 /// How many rows, and bytes of them, are read at a time.
@@ -70,6 +72,7 @@ pub(super) fn walk(snapshot: &dyn Snapshot, found: &mut dyn FnMut(Finding, Optio
     walk.entities::<DataSet>()?;
     walk.schemas()?;
     walk.changes()?;
+    walk.requests()?;
     for &space in Keyspace::ALL {
         if space.is_derived() && space != Keyspace::Counter {
             walk.index(space)?;

@@ -210,6 +210,8 @@ fn stage_rows_gone(
             Ok(())
         })
     })?;
+    // In creation order, whatever the view's.
+    gone.sort_unstable_by_key(|gone| gone.id);
     let mut descendants = Vec::with_capacity(gone.len());
     for Gone {
         id,

@@ -1,11 +1,13 @@
 //! Operations over a view: they read, check rules and expectations, and stage changes. Nothing here commits.
 
+pub(crate) mod batch;
 pub(crate) mod change;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod feed;
 pub(crate) mod follow;
 pub(crate) mod hooked;
+pub(crate) mod idempotency;
 pub(crate) mod retention;
 pub(crate) mod settings;
 pub(crate) mod stage;

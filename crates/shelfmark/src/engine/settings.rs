@@ -21,6 +21,8 @@ pub struct Settings {
     /// Tells this catalog's feeds from those of every other; zeros where there is none.
     pub(crate) feed_id: [u8; 16],
     pub(crate) change_retention: ChangeRetention,
+    /// How long answers to requests with an idempotency key are kept, in milliseconds.
+    pub(crate) idempotency_expiry: i64,
     /// Asked before every change, in this order.
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
 }

@@ -70,6 +70,37 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// Runs `work` on a stage of its own over this one. Where it fails, nothing of it is left here.
+    pub(crate) fn nested<R>(&mut self, work: impl FnOnce(&mut Stage<'_>) -> Result<R>) -> Result<R> {
+        let overlay = Overlay {
+            base: self.base,
+            staged: &self.batch,
+        };
+        let mut over = Stage {
+            settings: self.settings,
+            actor: self.actor,
+            base: &overlay,
+            tenant_name: self.tenant_name,
+            tenant: self.tenant,
+            next_change: self.next_change,
+            batch: WriteBatch::new(),
+        };
+        let value = work(&mut over)?;
+        let Stage {
+            settings: _,
+            actor: _,
+            base: _,
+            tenant_name: _,
+            tenant,
+            next_change,
+            batch,
+        } = over;
+        self.tenant = tenant;
+        self.next_change = next_change;
+        self.batch.absorb(batch);
+        Ok(value)
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.settings.environment.clock.now()
     }

@@ -38,7 +38,9 @@ use crate::violations::Violations;
 pub type JsonObject = Map<String, Value>;
 
 /// A kind of entity: [`DataStore`], [`DataAsset`] or [`DataSet`]. Sealed.
-pub trait Entity: Stored + Clone + fmt::Debug + PartialEq + Serialize + Send + Sync + 'static {
+pub trait Entity:
+    Stored + Clone + fmt::Debug + PartialEq + Serialize + Into<crate::BatchOutcome> + Send + Sync + 'static
+{
     /// Its id.
     type Id: TypedId<Entity = Self>;
     /// What a caller sets.
