@@ -8,6 +8,8 @@ use crate::error::Failure;
 
 /// A kind of entity as the routes have it.
 pub(crate) trait Resource: Entity {
+    /// The collection in paths.
+    const COLLECTION: &'static str;
     /// Whether many can be created in one streamed request.
     const STREAMS: bool;
 
@@ -16,6 +18,7 @@ pub(crate) trait Resource: Entity {
 }
 
 impl Resource for DataStore {
+    const COLLECTION: &'static str = "data-stores";
     const STREAMS: bool = false;
 
     fn inherited(&self) -> Vec<Option<&str>> {
@@ -24,6 +27,7 @@ impl Resource for DataStore {
 }
 
 impl Resource for DataAsset {
+    const COLLECTION: &'static str = "data-assets";
     const STREAMS: bool = true;
 
     fn inherited(&self) -> Vec<Option<&str>> {
@@ -33,6 +37,7 @@ impl Resource for DataAsset {
 }
 
 impl Resource for DataSet {
+    const COLLECTION: &'static str = "data-sets";
     const STREAMS: bool = true;
 
     fn inherited(&self) -> Vec<Option<&str>> {

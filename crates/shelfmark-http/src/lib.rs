@@ -27,6 +27,7 @@ mod config;
 mod error;
 mod etag;
 mod handlers;
+mod idempotency;
 mod metrics;
 mod observe;
 mod openapi;

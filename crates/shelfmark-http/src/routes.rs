@@ -11,6 +11,7 @@ use utoipa_swagger_ui::{Config as SwaggerConfig, SwaggerUi};
 use crate::admission::admit;
 use crate::app::App;
 use crate::config::Config;
+use crate::handlers::batch::batch;
 use crate::handlers::care::{description, livez, metrics, nowhere, readyz};
 use crate::handlers::changes::changes;
 use crate::handlers::entities::{create, delete, patch, read, replace};
@@ -50,6 +51,7 @@ fn api() -> Router<App> {
                 .patch(patch::<DataAsset>),
         )
         .route("/changes", get(changes))
+        .route("/batch", post(batch))
         .route("/data-sets", post(create::<DataSet>).delete(delete::<DataSet>))
         .route(
             "/data-sets/{id}",

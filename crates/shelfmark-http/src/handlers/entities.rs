@@ -12,6 +12,7 @@ use crate::admission::Caller;
 use crate::app::App;
 use crate::error::Failure;
 use crate::etag::{self, Resource};
+use crate::idempotency;
 use crate::paging;
 use crate::precondition::Precondition;
 use crate::request::{self, Media, NONE, ONE, Parameters};
@@ -30,6 +31,11 @@ pub(crate) async fn create<E: Resource>(
     Parameters::parse(query.as_deref(), NONE)?;
     let session = app.session(&caller)?;
     match request::media(&headers) {
+        Media::Ndjson if E::STREAMS && idempotency::is_given(&headers) => {
+            return Err(Failure::invalid(
+                "the header Idempotency-Key does not go with application/x-ndjson: each line is a creation of its own",
+            ));
+        }
         Media::Ndjson if E::STREAMS => return Ok(stream::create::<E>(app, session, body)),
         Media::Json => {}
         _ if E::STREAMS => return Err(Failure::media_type("application/json or application/x-ndjson")),
@@ -39,13 +45,21 @@ pub(crate) async fn create<E: Resource>(
     let base = paging::base(&app, &uri, &headers);
     app.gate
         .run(move || {
-            let entity = session.create(E::New::from_json(&text)?)?;
+            let route = format!("/v1/{}", E::COLLECTION);
+            let new = E::New::from_json(&text)?;
+            let (entity, replayed) = match idempotency::key(&headers, "POST", &route, &text)? {
+                Some(key) => {
+                    let once = session.create_once(&key, new)?;
+                    (once.value, once.replayed)
+                }
+                None => (session.create(new)?, false),
+            };
             let mut response = tagged(json(StatusCode::CREATED, &entity)?, &etag::of(&entity));
             let location = format!("{base}{}/{}", uri.path(), entity.id());
             if let Ok(location) = HeaderValue::try_from(location) {
                 response.headers_mut().insert(LOCATION, location);
             }
-            Ok(response)
+            Ok(idempotency::marked(response, replayed))
         })
         .await
 }

@@ -1,5 +1,6 @@
 //! What each route does.
 
+pub(crate) mod batch;
 pub(crate) mod care;
 pub(crate) mod changes;
 pub(crate) mod entities;

@@ -34,6 +34,19 @@ pub(super) fn of(schema: &str) -> Option<Value> {
             }],
             "position": "AAAAAAAAAAEAAAAAAAAAAQ", "more": false
         }),
+        "Batch" => json!({
+            "operations": [
+                { "op": "create", "kind": "store", "as": "warehouse", "value": new_store() },
+                {
+                    "op": "create", "kind": "asset",
+                    "value": { "technicalName": "sales", "appType": "qix-df", "dataStoreInfo": { "id": "$warehouse" } }
+                },
+                { "op": "patch", "kind": "store", "id": "$warehouse", "version": 0, "patch": of("Patch")? }
+            ]
+        }),
+        "BatchResults" => json!({
+            "results": [{ "status": 201, "entity": of("DataStore")? }, { "status": 204, "deleted": { "stores": 0, "assets": 1, "sets": 3 } }]
+        }),
         "Patch" => json!([{ "op": "replace", "path": "/name", "value": "Renamed" }]),
         "Ids" => json!({ "ids": [STORE] }),
         _ => return None,

@@ -1,6 +1,7 @@
 //! The schemas: the fields of the three kinds of entity as they are shown, and as they are taken.
 
 use serde_json::Value;
+use shelfmark::Batch;
 use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, Ref, RefOr, Schema};
 
@@ -593,6 +594,75 @@ fn change_page() -> Object {
         .build()
 }
 
+fn batch() -> Object {
+    let text = || typed(Type::String, false);
+    let one_of = |names: &[&'static str]| text().enum_values(Some(names.to_vec()));
+    let operation = |op: &'static str, kind: &[&'static str]| {
+        ObjectBuilder::new()
+            .property("op", one_of(&[op]))
+            .property("kind", one_of(kind))
+            .required("op")
+            .required("kind")
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+    };
+    let expecting = |operation: ObjectBuilder| {
+        let id = text().description(Some("A UUID, or `$` and the name of an earlier creation."));
+        let version = typed(Type::Integer, true).minimum(Some(0));
+        operation
+            .property("id", id)
+            .property("version", version)
+            .required("id")
+    };
+    let kinds = ["store", "asset", "set"];
+    let mut either = AnyOfBuilder::new();
+    for (kind, new, replacement) in [
+        ("store", "NewDataStore", "DataStoreReplacement"),
+        ("asset", "NewDataAsset", "DataAssetReplacement"),
+        ("set", "NewDataSet", "DataSetReplacement"),
+    ] {
+        let name = typed(Type::String, true)
+            .min_length(Some(1))
+            .description(Some("What later operations call it, behind a `$`."));
+        let create = operation("create", &[kind]).property("as", name);
+        let create = create.property("value", reference(new)).required("value");
+        let replace = expecting(operation("replace", &[kind])).property("value", reference(replacement));
+        either = either.item(create).item(replace.required("value"));
+    }
+    let patch = expecting(operation("patch", &kinds)).property("patch", reference("Patch"));
+    either = either
+        .item(patch.required("patch"))
+        .item(expecting(operation("delete", &kinds)));
+    ObjectBuilder::new()
+        .property(
+            "operations",
+            ArrayBuilder::new()
+                .items(either)
+                .max_items(Some(Batch::MAX_OPERATIONS)),
+        )
+        .required("operations")
+        .build()
+}
+
+fn batch_results() -> Object {
+    let count = || typed(Type::Integer, false).minimum(Some(0));
+    let deleted = ObjectBuilder::new()
+        .property("stores", count())
+        .property("assets", count())
+        .property("sets", count());
+    let result = ObjectBuilder::new()
+        .property("status", count())
+        .property(
+            "entity",
+            ObjectBuilder::new().description(Some("The entity as the operation left it.")),
+        )
+        .property("deleted", deleted)
+        .required("status");
+    ObjectBuilder::new()
+        .property("results", ArrayBuilder::new().items(result))
+        .required("results")
+        .build()
+}
+
 /// Every schema, by name.
 pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
     let ids = ObjectBuilder::new()
@@ -668,6 +738,8 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         ("Link", link.into()),
         ("Line", line().into()),
         ("Errors", errors().into()),
+        ("Batch", batch().into()),
+        ("BatchResults", batch_results().into()),
         ("Change", change().into()),
         ("ChangePage", change_page().into()),
     ]);

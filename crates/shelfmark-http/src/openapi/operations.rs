@@ -23,6 +23,8 @@ pub(super) enum Output {
     Page(&'static str),
     /// One page, or a stream of events.
     Changes(&'static str),
+    /// What each operation came to.
+    Results(&'static str),
     Nothing,
 }
 
@@ -55,13 +57,18 @@ impl Operation {
         self.also.contains(&412)
     }
 
+    /// Whether it takes `Idempotency-Key`.
+    pub(super) fn takes_key(&self) -> bool {
+        matches!(self.output, Output::Created(_) | Output::Results(_))
+    }
+
     /// Every status it can give, in order.
     pub(super) fn statuses(&self) -> Vec<u16> {
         let mut statuses = vec![400, 401, 403, 429, 500, 503];
         statuses.extend_from_slice(self.also);
         statuses.extend_from_slice(match self.output {
             Output::Created(_) => &[201],
-            Output::One(_) | Output::Page(_) | Output::Changes(_) => &[200],
+            Output::One(_) | Output::Page(_) | Output::Changes(_) | Output::Results(_) => &[200],
             Output::Changed(_) => &[200, 204],
             Output::Nothing => &[204],
         });
@@ -234,6 +241,17 @@ pub(super) fn operations() -> Vec<Operation> {
         output: Output::Changes("ChangePage"),
         parameters: Parameters::Changes,
         also: &[410, 501],
+    });
+    all.push(Operation {
+        id: "runBatch",
+        method: HttpMethod::Post,
+        path: "/api/v1/batch",
+        tag: "Batches",
+        summary: "Run operations together: all of them happen, or none",
+        input: Input::Json("Batch"),
+        output: Output::Results("BatchResults"),
+        parameters: Parameters::None,
+        also: &[404, 409],
     });
     all
 }

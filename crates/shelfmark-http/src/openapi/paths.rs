@@ -183,6 +183,15 @@ fn parameters(operation: &Operation) -> Vec<Parameter> {
         );
         all.push(header.schema(Some(text().examples([json!("\"0\"")]))).build());
     }
+    if operation.takes_key() {
+        let header = parameter(
+            "Idempotency-Key",
+            ParameterIn::Header,
+            "The same request with the same key gets its first answer for 24 hours, and does nothing again.",
+        );
+        let key = text().min_length(Some(1)).max_length(Some(255));
+        all.push(header.schema(Some(key)).build());
+    }
     if operation.also.contains(&304) {
         let header = parameter(
             "If-None-Match",
@@ -328,6 +337,9 @@ fn success(operation: &Operation, status: u16) -> Response {
                     .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
                     .build(),
             ),
+        (Output::Results(results), 200) => plain
+            .description("What each operation came to, in order.")
+            .content(JSON, content(results, examples::of(results))),
         (Output::Page(page), 200) => plain
             .description("One page.")
             .content(JSON, content(page, examples::of(page))),

@@ -1,6 +1,7 @@
 //! The facade over a real socket.
 
 mod auth;
+mod batch;
 mod behaviour;
 mod care;
 mod changes;

@@ -40,7 +40,7 @@ fn target(server: &Server, row: &Row, exists: bool) -> Target {
     };
     let collection = row.path.split('/').nth(2).unwrap_or_default();
     let of_kind = || match collection {
-        "data-stores" => id(&|| server.new_store()),
+        "data-stores" | "batch" => id(&|| server.new_store()),
         "data-assets" => id(&|| server.new_asset()),
         _ => id(&|| server.new_set()),
     };
@@ -57,6 +57,11 @@ fn target(server: &Server, row: &Row, exists: bool) -> Target {
     let text = |id: Value| id.as_str().unwrap_or_default().to_owned();
     let (path, body) = match (row.method.as_str(), path) {
         ("GET", "/data-stores" | "/changes") => (path.to_owned(), None),
+        ("POST", "/batch") => {
+            let operations =
+                json!([{ "op": "patch", "kind": "store", "id": of_kind(), "version": 0, "patch": [] }]);
+            (path.to_owned(), Some(json!({ "operations": operations })))
+        }
         ("POST", _) => (path.to_owned(), Some(new(&parent))),
         ("DELETE", "/data-stores" | "/data-assets" | "/data-sets") => {
             (path.to_owned(), Some(json!({ "ids": [of_kind()] })))
@@ -107,7 +112,7 @@ fn cause(servers: &Servers, row: &Row, status: u16) -> Response {
     let is_read = row.method == "GET";
     let good = || target(usual, row, true);
     match (status, row.method.as_str()) {
-        (200, "POST") => {
+        (200, "POST") if row.id != "runBatch" => {
             let target = good();
             let line = target.body.expect("a body").to_string();
             let response = usual
@@ -130,6 +135,11 @@ fn cause(servers: &Servers, row: &Row, status: u16) -> Response {
         }
         (404, _) => request(usual, row, &target(usual, row, false)).send(),
         (408, _) => slow_body(strict, row),
+        (409, "POST") if row.id == "runBatch" => {
+            let mut target = good();
+            target.body.as_mut().expect("a body")["operations"][0]["version"] = 7.into();
+            request(usual, row, &target).send()
+        }
         (409, "POST") => {
             let target = good();
             let first = request(usual, row, &target).send();
