@@ -26,11 +26,17 @@ struct Served {
 
 impl Served {
     fn start(file: &Path, more: &[&str]) -> Self {
+        Self::logging(file, more, Stdio::null())
+    }
+
+    /// With everything there is to log.
+    fn logging(file: &Path, more: &[&str], log: Stdio) -> Self {
         let file = file.to_str().expect("a path in UTF-8");
         let mut process = command(&["--file", file, "--listen", "127.0.0.1:0"])
             .args(more)
+            .env("RUST_LOG", "trace")
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("a process");
         let mut line = String::new();
@@ -167,6 +173,55 @@ fn it_tells_what_is_wrong_with_its_options() {
         assert!(told.contains(word), "{word}: {told}");
     }
     assert!(!file.exists());
+}
+
+#[test]
+fn the_log_has_one_object_a_request_and_neither_tokens_nor_bodies() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("catalog.shelf");
+    let log = directory.path().join("log");
+    let to = std::fs::File::create(&log).unwrap();
+    let served = Served::logging(&file, &["--dev-token", TOKEN, "--log-json"], to.into());
+    let secret = "nobody-may-read-this";
+    let body = json!({ "technicalName": secret, "type": "postgres" }).to_string();
+    let (_, created) = served
+        .call("POST", "/v1/data-stores", Some(TOKEN), &body)
+        .unwrap();
+    let path = format!("/v1/data-stores/{}", created["id"].as_str().unwrap());
+    served.call("GET", &path, Some(TOKEN), "").unwrap();
+    let (_, refused) = served.call("GET", &path, Some("a-wrong-token"), "").unwrap();
+    served.signal("-TERM");
+    assert!(served.wait().success());
+    let text = std::fs::read_to_string(&log).unwrap();
+    for hidden in [secret, TOKEN, "a-wrong-token"] {
+        assert!(!text.contains(hidden), "{text}");
+    }
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .filter(|line: &Value| line["target"] == "shelfmark_http::observe")
+        .collect();
+    let told: Vec<(&Value, &Value, &Value, &Value)> = lines
+        .iter()
+        .map(|line| {
+            let span = &line["span"];
+            assert!(span["duration_ms"].is_number(), "{line}");
+            (&span["method"], &span["route"], &span["status"], &span["subject"])
+        })
+        .collect();
+    let (post, get) = (json!("POST"), json!("GET"));
+    let (all, one) = (json!("/v1/data-stores"), json!("/v1/data-stores/{id}"));
+    let (created, fine, wrong) = (json!(201), json!(200), json!(401));
+    let (developer, nobody) = (json!("developer"), Value::Null);
+    assert_eq!(
+        told,
+        [
+            (&post, &all, &created, &developer),
+            (&get, &one, &fine, &developer),
+            (&get, &one, &wrong, &nobody)
+        ]
+    );
+    assert_eq!(lines[2]["span"]["trace_id"], refused["traceId"]);
 }
 
 /// Every write that was acknowledged before a SIGKILL is there afterwards.
