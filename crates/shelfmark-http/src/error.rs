@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -377,14 +377,10 @@ pub(crate) fn seal(mut response: Response, path: &str, trace_id: &str) -> (Respo
         None => return (response, None),
     };
     let (mut parts, _) = response.into_parts();
-    let allow = parts.headers.remove(ALLOW);
     parts.headers.remove(CONTENT_LENGTH);
     parts
         .headers
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(allow) = allow {
-        parts.headers.insert(ALLOW, allow);
-    }
     let body = failure.envelope(trace_id);
     (Response::from_parts(parts, body), Some(failure))
 }

@@ -375,6 +375,11 @@ fn a_tag_changes_with_what_is_inherited_and_if_match_does_not_mind() {
     assert_eq!(changed.status, 200);
     assert_eq!(changed.json()["dataStoreInfo"]["name"], "Renamed");
     assert_eq!(changed.json()["version"], 0);
+    // Another name of the same length is another one.
+    let again = json!([{ "op": "add", "path": "/name", "value": "Another" }]);
+    assert_eq!(server.api("PATCH", &store).json(&again).send().status, 200);
+    let tag_now = changed.header("etag").unwrap();
+    assert_ne!(server.get(&path).header("etag"), Some(tag_now));
     let patched = server
         .api("PATCH", &path)
         .json(&rename)

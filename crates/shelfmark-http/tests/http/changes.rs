@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shelfmark::{ChangeRetention, Options};
@@ -144,7 +145,10 @@ impl Events {
 
 #[test]
 fn events_come_as_they_happen_and_can_be_taken_up_again() {
-    let mut server = with_feed();
+    let config = Config::new(authentication())
+        .without_rate_limits()
+        .shutdown_deadline(Duration::from_secs(3600));
+    let mut server = Server::over(&Options::new().change_feed(true), config);
     let first = server.new_store();
     let mut events = Events::follow(&server, "");
     let (id, name, data) = events.next().unwrap();

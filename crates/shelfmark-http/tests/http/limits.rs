@@ -117,36 +117,50 @@ fn depth_and_the_number_of_ids_are_bounded() {
     assert_eq!(delete(&ids[..3]).status, 204);
 }
 
-#[test]
-fn who_would_wait_too_long_is_refused() {
-    let server = Server::with(|config| {
-        config
-            .without_rate_limits()
-            .max_running(1)
-            .max_waiting(1)
-            .wait_deadline(Duration::from_millis(300))
-    });
+/// A write that stays inside the catalog until `held` is dropped, and what others get meanwhile.
+fn beside_a_write(server: &Server, others: impl FnOnce()) {
     let held = server.faults.hold_commits();
     std::thread::scope(|scope| {
-        let write = || server.api("POST", "/data-stores").json(&store()).send();
-        let running = scope.spawn(write);
+        let running = scope.spawn(|| server.api("POST", "/data-stores").json(&store()).send());
         assert!(held.wait_for(1, Duration::from_secs(30)));
-        let waiting = scope.spawn(|| server.get("/data-stores"));
-        // One runs and one waits: there is no place for a third, and the second's patience ends.
-        let third = loop {
-            let metrics = server.request("GET", "/metrics").send();
-            if metrics.text.contains("shelfmark_waiting_requests 1") {
-                break server.get("/data-stores");
-            }
-            assert!(!waiting.is_finished(), "the second never waited");
-        };
-        third.fails(503, "OVERLOADED");
-        assert_eq!(third.header("retry-after"), Some("1"));
-        waiting.join().unwrap().fails(503, "OVERLOADED");
+        others();
         drop(held);
         assert_eq!(running.join().unwrap().status, 201);
     });
     assert_eq!(server.get("/data-stores").json()["total"], 1);
+}
+
+fn overloaded(server: &Server) {
+    let refused = server.get("/data-stores");
+    refused.fails(503, "OVERLOADED");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+}
+
+#[test]
+fn who_finds_no_place_to_wait_is_refused() {
+    let server = Server::with(|config| {
+        // Patience without end: only the lack of a place can be the reason.
+        let patient = config
+            .without_rate_limits()
+            .wait_deadline(Duration::from_secs(3600));
+        patient.max_running(1).max_waiting(0)
+    });
+    beside_a_write(&server, || {
+        overloaded(&server);
+        // What needs no catalog is answered all the same.
+        assert_eq!(server.request("GET", "/livez").send().status, 200);
+    });
+}
+
+#[test]
+fn who_waits_too_long_is_refused() {
+    let server = Server::with(|config| {
+        let hasty = config
+            .without_rate_limits()
+            .wait_deadline(Duration::from_millis(50));
+        hasty.max_running(1).max_waiting(1000)
+    });
+    beside_a_write(&server, || overloaded(&server));
 }
 
 #[test]
