@@ -2,6 +2,7 @@
 
 mod damage;
 mod damage_feed;
+mod dropped;
 mod requests;
 
 use std::fmt::Debug;

@@ -218,7 +218,7 @@ fn fields_come_and_go_by_name() {
         one("b", "/dataFields/0", SchemaAspect::Added, Breaking)
     );
     assert_eq!(
-        compare(&both, &schema([b.clone()])),
+        compare(&both, &schema([b])),
         one("a", "/dataFields/0", SchemaAspect::Removed, Breaking)
     );
     // The first of a name goes with the first.

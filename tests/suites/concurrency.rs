@@ -342,6 +342,15 @@ fn a_write_from_inside_a_write_is_refused_and_leaves_the_session_working() {
             assert_reentrant(session.transact(|_| Ok(())));
             assert_reentrant(catalog.drop_tenant("acme"));
             assert_reentrant(catalog.repair());
+            assert_reentrant(session.replace_all([(family.store, Expectation::Any, new_store("inner"))]));
+            assert_reentrant(session.patch_all([(family.store, Expectation::Any, Patch::new())]));
+            assert_reentrant(session.update_all([(family.store, Expectation::Any)], |_, _| {}));
+            assert_reentrant(session.delete_all([(family.set, Expectation::Any)]));
+            assert_reentrant(catalog.sweep());
+            assert_reentrant(catalog.sync());
+            assert_reentrant(catalog.reopen());
+            assert_reentrant(catalog.compact());
+            assert_reentrant(catalog.verify());
             // Reading is no write.
             assert!(session.exists(family.store).unwrap());
             assert!(session.would_delete([(family.set, Expectation::Any)]).is_ok());

@@ -421,7 +421,7 @@ fn a_proposal_names_parent_and_owner_whether_or_not_the_caller_did() {
     let replaced = shelfmark::NewDataAsset {
         store: None,
         owner_id: None,
-        ..given.clone()
+        ..given
     };
     session
         .replace(
@@ -544,6 +544,7 @@ impl Entering {
             ),
             ("transact", session.transact(|_| Ok(()))),
             ("drop_tenant", catalog.drop_tenant("acme").map(drop)),
+            ("sweep", catalog.sweep().map(drop)),
             ("sync", catalog.sync()),
             ("reopen", catalog.reopen()),
             ("compact", catalog.compact().map(drop)),

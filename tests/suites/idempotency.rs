@@ -397,6 +397,27 @@ fn an_answer_expires() {
 }
 
 #[test]
+fn a_sweep_takes_what_has_expired_of_every_tenant() {
+    let environment = TestEnvironment::new(1);
+    let (bed, catalog) = timed(&environment, Some(Duration::from_millis(100)));
+    for tenant in ["one", "two", "three"] {
+        let session_ = session(&catalog, tenant);
+        for n in 0..500 {
+            session_
+                .create_once(&key(&format!("{n}")), new_store("s"))
+                .expect("a store");
+        }
+    }
+    assert_eq!(catalog.sweep().expect("a sweep").requests, 0);
+    environment.advance(100);
+    assert_eq!(catalog.sweep().expect("a sweep").requests, 1_500);
+    assert_eq!(catalog.sweep().expect("a sweep").requests, 0);
+    assert!(rows(&*bed.backend, Keyspace::Request).is_empty());
+    assert!(rows(&*bed.backend, Keyspace::RequestByExpiry).is_empty());
+    assert_clean(&catalog, "swept");
+}
+
+#[test]
 fn expired_answers_are_swept_as_it_goes() {
     let environment = TestEnvironment::new(1);
     let (bed, catalog) = timed(&environment, Some(Duration::from_millis(100)));

@@ -222,6 +222,7 @@ fn write_and_kill(path: &Path, round: u64, writing: Duration, log: &mut Log) {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the figures of a run")]
 #[test]
 fn what_groups_acknowledged_survives_a_kill() {
     let (rounds, seed) = (number("SHELFMARK_KILLS", 10), number("SHELFMARK_KILL_SEED", 1));
@@ -257,7 +258,6 @@ fn what_groups_acknowledged_survives_a_kill() {
 }
 
 /// One write to a pipe is whole or not there.
-#[expect(clippy::print_stdout, reason = "the parent reads it")]
 fn say(what: &str) {
     let line = format!("log {what} .\n");
     std::io::stdout()

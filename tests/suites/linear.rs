@@ -18,7 +18,7 @@ use shelfmark_testkit::operation::{
     Actor, Draft, Edit, End, Expect, FilterSpec, Form, Input, Operation, PatchStep, PatchValue, QuerySpec,
     ReadOp, Ref, Selection, Step, Target, Tenant, WriteOp,
 };
-use shelfmark_testkit::{CatalogSetup, MemoryBackend, Oracle, Outcome, System, TestEnvironment};
+use shelfmark_testkit::{CatalogSetup, Failure, MemoryBackend, Oracle, Outcome, System, TestEnvironment};
 
 use crate::support::{Random, assert_clean};
 
@@ -28,6 +28,7 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
 }
 
+#[expect(clippy::print_stdout, reason = "the figures of a run")]
 #[test]
 fn what_many_did_at_once_one_could_have_done_one_after_the_other() {
     let seeds = number("SHELFMARK_LINEAR_SEEDS", 3);
@@ -236,30 +237,27 @@ fn succeeded(outcome: &Outcome) -> bool {
 
 /// The outcome as the oracle says it: who took a name and went with the call that failed is nobody.
 fn found(one: &Done, created: &HashSet<Uuid>) -> Outcome {
-    fn mend(outcome: &mut Outcome, known: &impl Fn(&Uuid) -> bool) {
+    fn mend(failure: &mut Failure, known: &impl Fn(&Uuid) -> bool) {
+        if let Some(by) = failure.name_taken.as_deref_mut()
+            && !known(by)
+        {
+            *by = Uuid::nil();
+        }
+    }
+    fn mend_all(outcome: &mut Outcome, known: &impl Fn(&Uuid) -> bool) {
         match outcome {
             Outcome::Done(_) => {}
-            Outcome::Failed(failure) => {
-                failure.name_taken = failure
-                    .name_taken
-                    .take()
-                    .map(|by| if known(&by) { by } else { Box::default() })
-            }
+            Outcome::Failed(failure) => mend(failure, known),
             Outcome::Transaction(steps, failure) => {
-                for step in steps {
-                    mend(step, known);
-                }
+                steps.iter_mut().for_each(|step| mend_all(step, known));
                 if let Some(failure) = failure {
-                    failure.name_taken = failure
-                        .name_taken
-                        .take()
-                        .map(|by| if known(&by) { by } else { Box::default() });
+                    mend(failure, known);
                 }
             }
         }
     }
     let mut outcome = one.outcome.clone();
-    mend(&mut outcome, &|id| {
+    mend_all(&mut outcome, &|id| {
         created.contains(id) || one.created.contains(id)
     });
     outcome

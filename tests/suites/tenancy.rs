@@ -13,8 +13,9 @@ use shelfmark::backend::{
 };
 use shelfmark::{
     AllStores, AssetId, AssetSelection, Batch, Batched, Catalog, Cursor, DataAsset, DataSet, DataStore,
-    EntityId, ErrorKind, Expectation, Filter, IdempotencyKey, NewDataAsset, NewDataStore, Options, Patch,
-    Position, Projection, Query, Read, Result, Session, SetId, SetSelection, StoreId, Write,
+    DroppedQuery, EntityId, ErrorKind, Expectation, Filter, Hook, HookView, IdempotencyKey, NewDataAsset,
+    NewDataStore, Options, Patch, Position, Projection, Proposal, Query, Read, Result, Session, SetId,
+    SetSelection, StoreId, Veto, Write,
 };
 use shelfmark_testkit::CountingBackend;
 
@@ -25,9 +26,10 @@ use crate::support::{
 /// What only the other tenant's data holds.
 const SECRET: &str = "Xylophone";
 
-/// The other tenant: its data, and a cursor of each kind of list.
+/// The other tenant: its data, what it has dropped, and a cursor of each kind of list.
 struct Other {
     family: Family,
+    dropped: Family,
     cursors: [Cursor; 3],
 }
 
@@ -50,12 +52,14 @@ impl Other {
         session.create_once(&key, new_store(SECRET)).expect("a store");
         session.create(new_asset(family.store, SECRET)).expect("an asset");
         session.create(new_set(family.asset, SECRET)).expect("a set");
+        let dropped = dropped_family(&session);
         fn cursor<E: shelfmark::Entity>(session: &Session) -> Cursor {
             let page = session.list(&Query::<E>::new().limit(1)).expect("a page");
             page.next.expect("another page")
         }
         Self {
             family,
+            dropped,
             cursors: [
                 cursor::<DataStore>(&session),
                 cursor::<DataAsset>(&session),
@@ -63,6 +67,30 @@ impl Other {
             ],
         }
     }
+}
+
+/// A catalog that keeps what is deleted.
+fn keeping(backend: &Arc<dyn Backend>) -> Catalog {
+    let options = Options::new().undrop(Duration::from_secs(86_400));
+    options.on_backend(backend.clone()).expect("a catalog")
+}
+
+/// A family that was dropped, each of it alone.
+fn dropped_family(session: &Session) -> Family {
+    let dropped = family(session);
+    let Family { store, asset, set } = dropped;
+    let name = Some(SECRET.to_owned());
+    session
+        .update(set, 0, |set| set.name.clone_from(&name))
+        .expect("a rename");
+    session.delete(set, Expectation::Any).expect("a deletion");
+    session.delete(asset, Expectation::Any).expect("a deletion");
+    session.delete(store, Expectation::Any).expect("a deletion");
+    session
+        .dropped(store)
+        .expect("an answer")
+        .expect("something dropped");
+    dropped
 }
 
 /// Ids that no catalog ever gave.
@@ -176,6 +204,13 @@ fn reads(at: &impl Read, ids: Family, cursors: &[Cursor; 3], text: &str) -> Vec<
         note!(would_delete([(asset, expectation)]));
         note!(would_delete([(set, expectation)]));
     }
+    note!(dropped(store));
+    note!(dropped(asset));
+    note!(dropped(set));
+    note!(list_dropped(&DroppedQuery::new()));
+    let position = format!("253402300799999-{}", set.uuid().simple());
+    let position = position.parse().expect("a position");
+    note!(list_dropped(&DroppedQuery::new().after(position)));
     answers.answers
 }
 
@@ -220,6 +255,12 @@ fn writes(at: &impl Write, ids: Family) -> Vec<Answer> {
         note!(delete_all([(set, expectation)]));
         note!(delete_all([(set, expectation), (set, Expectation::Any)]));
     }
+    note!(restore(store));
+    note!(restore(asset));
+    note!(restore(set));
+    note!(purge(store));
+    note!(purge(asset));
+    note!(purge(set));
     note!(delete_selected::<DataAsset>(store));
     note!(delete_selected::<DataSet>(asset));
     note!(delete_selected::<DataSet>(store));
@@ -305,34 +346,36 @@ fn assert_same(mine: &[Answer], never: &[Answer]) {
 #[test]
 fn nothing_of_another_tenant_is_read_changed_or_detected() {
     for bed in Bed::all() {
-        let catalog = bed.catalog();
+        let catalog = keeping(&bed.backend);
         let other = Other::new(&catalog);
         let own = family(&session(&catalog, "own"));
         let before = dump(&*bed.backend);
         let garbage: Cursor = "c29tZXRoaW5n".parse().unwrap();
         let garbage = [garbage.clone(), garbage.clone(), garbage];
-        for tenant in ["own", "unknown"] {
+        let tenants = ["own", "unknown"].into_iter();
+        let tries = tenants.flat_map(|tenant| [(tenant, other.family), (tenant, other.dropped)]);
+        for (tenant, ids) in tries {
             let session = session(&catalog, tenant);
-            let mine = reads(&session, other.family, &other.cursors, SECRET);
+            let mine = reads(&session, ids, &other.cursors, SECRET);
             let never = reads(&session, nowhere(), &garbage, "Zeppelin");
             assert_same(&mine, &never);
             let snapshot = session.snapshot().unwrap();
-            assert_same(&reads(&snapshot, other.family, &other.cursors, SECRET), &never);
+            assert_same(&reads(&snapshot, ids, &other.cursors, SECRET), &never);
             let whole = catalog.snapshot().unwrap().tenant(tenant).unwrap();
-            assert_same(&reads(&whole, other.family, &other.cursors, SECRET), &never);
+            assert_same(&reads(&whole, ids, &other.cursors, SECRET), &never);
             session
                 .transact(|tx| {
-                    assert_same(&reads(tx, other.family, &other.cursors, SECRET), &never);
-                    assert_same(&writes(tx, other.family), &writes(tx, nowhere()));
+                    assert_same(&reads(tx, ids, &other.cursors, SECRET), &never);
+                    assert_same(&writes(tx, ids), &writes(tx, nowhere()));
                     Ok(())
                 })
                 .unwrap();
             let tried: Result<()> = session.try_transact(|tx| {
-                assert_same(&writes(tx, other.family), &writes(tx, nowhere()));
+                assert_same(&writes(tx, ids), &writes(tx, nowhere()));
                 Ok(())
             });
             tried.unwrap();
-            assert_same(&writes(&session, other.family), &writes(&session, nowhere()));
+            assert_same(&writes(&session, ids), &writes(&session, nowhere()));
             assert!(dump(&*bed.backend) == before, "{}: {tenant} wrote", bed.name);
         }
         let session = session(&catalog, "own");
@@ -446,12 +489,46 @@ fn every_public_call_is_tried() {
     }
 }
 
+/// What a hook reads of another tenant, beside what it reads of nobody.
+struct Prying(Mutex<Vec<(Vec<Answer>, Vec<Answer>)>>, Family, [Cursor; 3]);
+
+impl Hook for Prying {
+    fn name(&self) -> &str {
+        "prying"
+    }
+
+    fn store(&self, view: &HookView<'_>, _: &mut Proposal<'_, DataStore>) -> std::result::Result<(), Veto> {
+        let of_other = reads(view, self.1, &self.2, SECRET);
+        let of_nobody = reads(view, nowhere(), &self.2, "Zeppelin");
+        self.0.lock().expect("the answers").push((of_other, of_nobody));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_hook_sees_nothing_of_another_tenant() {
+    for bed in Bed::all() {
+        let other = Other::new(&bed.catalog());
+        let hook = Arc::new(Prying(Mutex::default(), other.family, other.cursors));
+        let options = Options::new().hook(hook.clone());
+        let catalog = options.on_backend(bed.backend.clone()).expect("a catalog");
+        let session = session(&catalog, "mine");
+        session.create(new_store("mine")).expect("a store");
+        session.create(new_store("another")).expect("a store");
+        let answers = hook.0.lock().expect("the answers");
+        assert!(answers.len() >= 2, "{}", bed.name);
+        for (of_other, of_nobody) in answers.iter() {
+            assert_same(of_other, of_nobody);
+        }
+    }
+}
+
 #[test]
 fn reading_an_unknown_tenant_writes_nothing() {
     for bed in Bed::all() {
         let counting = CountingBackend::new(bed.backend.clone());
         let backend: Arc<dyn Backend> = Arc::new(counting.clone());
-        let catalog = catalog_on(&backend);
+        let catalog = keeping(&backend);
         let other = Other::new(&catalog);
         let session = session(&catalog, "nobody");
         counting.reset();

@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use serde_json::{Value, json};
 use shelfmark::{
     AllStores, AssetId, AssetSelection, Cursor, DataAsset, DataSet, DataStore, Deleted, Entity, EntityKind,
-    Error, Expectation, Filter, Named, NewDataAsset, NewDataSet, NewDataStore, Page, Patch, Projection,
-    Query, Read, Session, SetSelection, StoreId, Timestamp, TypedId, Write,
+    Error, ErrorKind, Expectation, Filter, Named, NewDataAsset, NewDataSet, NewDataStore, Page, Patch,
+    Projection, Query, Read, Session, SetSelection, StoreId, Timestamp, TypedId, Write,
 };
 use uuid::Uuid;
 
@@ -18,6 +18,16 @@ use crate::operation::{
     Selection, Target, WriteOp,
 };
 use crate::outcome::{Failure, Ids, Outcome};
+
+/// What a storage that fails brings about, whatever is asked.
+pub(crate) const OF_STORAGE: [ErrorKind; 6] = [
+    ErrorKind::Io,
+    ErrorKind::StorageFull,
+    ErrorKind::ReadOnly,
+    ErrorKind::Corrupt,
+    ErrorKind::Unavailable,
+    ErrorKind::CommitUnknown,
+];
 
 /// What an operation gave, or why it was refused.
 pub(crate) type Answer = Result<Value, Failure>;
@@ -309,6 +319,10 @@ impl Executor<'_> {
                 by_kind!(draft.kind(), E => self.create_once::<E, W>(to, *key, draft))
             }
             WriteOp::BatchOnce(key, steps) => self.batch_once(to, *key, steps),
+            WriteOp::Restore(kind, id) => by_kind!(kind, E => {
+                Ok(self.shown(&self.fail(to.restore(self.id::<E>(id)))?))
+            }),
+            WriteOp::Purge(kind, id) => by_kind!(kind, E => self.deleted(to.purge(self.id::<E>(id)))),
         }
     }
 
@@ -395,6 +409,11 @@ impl Executor<'_> {
             ReadOp::WouldDeleteSelected(kind, selection) => by_kind!(kind, E => {
                 self.deleted(from.would_delete_selected::<E>(self.selection::<E>(selection)))
             }),
+            ReadOp::Dropped(kind, id) => by_kind!(kind, E => {
+                let dropped = self.fail(from.dropped(self.id::<E>(id)))?;
+                Ok(dropped.map_or(Value::Null, |dropped| self.dropped(&dropped)))
+            }),
+            ReadOp::ListDropped(kind, limit) => self.list_dropped(from, *kind, *limit),
         }
     }
 
@@ -528,10 +547,15 @@ fn filter_of(spec: &FilterSpec) -> Filter {
     filter
 }
 
-/// What a deletion gave, which a rehearsal must have given too.
+/// What a deletion gave, which a rehearsal must have given too. That the storage fails, no rehearsal foresees.
 fn agreed(would: Option<Answer>, did: Answer) -> Answer {
+    let failed = |answer: &Answer| {
+        let kind = answer.as_ref().err().and_then(|failure| failure.kind);
+        kind.is_some_and(|kind| OF_STORAGE.contains(&kind))
+    };
     match would {
-        Some(would) if would != did => {
+        Some(would) if failed(&would) => would,
+        Some(would) if would != did && !failed(&did) => {
             Ok(json!({ "would": format!("{would:?}"), "did": format!("{did:?}") }))
         }
         _ => did,

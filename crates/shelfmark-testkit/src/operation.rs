@@ -62,6 +62,8 @@ pub enum Ref {
     Live(u8),
     /// One of the tenant that is there no more.
     Gone(u8),
+    /// One of the tenant that was dropped and is kept, expired or not.
+    Dropped(u8),
     /// One of the other tenant.
     Foreign(u8),
     /// One of the tenant that is there, of another kind.
@@ -269,6 +271,9 @@ pub enum ReadOp {
     FindBySecureQri(String),
     WouldDelete(EntityKind, Vec<Target>),
     WouldDeleteSelected(EntityKind, Selection),
+    Dropped(EntityKind, Ref),
+    /// Every page of this limit.
+    ListDropped(Option<EntityKind>, usize),
 }
 
 /// One operation of a declarative batch.
@@ -324,6 +329,8 @@ pub enum WriteOp {
     Batch(Vec<BatchStep>),
     CreateOnce(OnceKey, Draft),
     BatchOnce(OnceKey, Vec<BatchStep>),
+    Restore(EntityKind, Ref),
+    Purge(EntityKind, Ref),
 }
 
 /// What happens inside of a transaction.
@@ -447,6 +454,8 @@ names! { ReadOp:
     ReadOp::FindBySecureQri(..) => "find_by_secure_qri",
     ReadOp::WouldDelete(..) => "would_delete",
     ReadOp::WouldDeleteSelected(..) => "would_delete_selected",
+    ReadOp::Dropped(..) => "dropped",
+    ReadOp::ListDropped(..) => "list_dropped",
 }
 
 names! { WriteOp:
@@ -466,6 +475,8 @@ names! { WriteOp:
     WriteOp::CreateOnce(OnceKey { again: true, .. }, _) => "create_once again",
     WriteOp::BatchOnce(OnceKey { again: false, .. }, _) => "batch_once",
     WriteOp::BatchOnce(OnceKey { again: true, .. }, _) => "batch_once again",
+    WriteOp::Restore(..) => "restore",
+    WriteOp::Purge(..) => "purge",
 }
 
 names! { Step:

@@ -152,6 +152,7 @@ pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catal
         feed_id,
         change_retention: options.change_retention,
         idempotency_expiry: i64::try_from(options.idempotency_expiry.as_millis()).unwrap_or(i64::MAX),
+        undrop: options.undrop,
         hooks: options.hooks.clone(),
     };
     let inner = Inner::new(backend, options.durability, settings);

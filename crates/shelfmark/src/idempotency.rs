@@ -11,6 +11,8 @@ use crate::write::Write;
 
 /// Names one request of an actor, so that it happens once however often it is sent: see [`Write::create_once`] and [`Write::batch_once`].
 ///
+/// It is also how to go on after [`CommitUnknown`](crate::ErrorKind::CommitUnknown): the same request again either finds its answer or makes it.
+///
 /// A key belongs to its tenant and actor: the same text of another actor is another key. The *fingerprint* tells whether a request that comes
 /// with a known key is the same one. By default it is made of the operation and its input, as JSON; a service that knows better, such as by the method, route and
 /// body that it was sent, gives its own.

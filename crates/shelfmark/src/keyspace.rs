@@ -81,8 +81,8 @@ keyspaces! {
     RequestByExpiry => "request_by_expiry",
     /// T time of the deletion (48 bits of milliseconds) E → empty: what was dropped and may be restored, oldest first
     Dropped => "dropped",
-    /// T E of the root, E of the root or of what went with it, part (u8) → what was dropped and how (part 0, of the root), head (part 1), schemas
-    /// (part 2)
+    /// T E of the root, E of the root or of what went with it, part (u8) → when, by whom and with how much it was dropped (part 0, of the root), head (part 1),
+    /// schemas (part 2)
     DroppedRow => "dropped_row",
 }
 
@@ -302,6 +302,44 @@ pub(crate) mod keys {
         [tenant, hash].concat().try_into().ok()
     }
 
+    /// T time: what the keys of everything dropped at this moment begin with.
+    pub(crate) fn dropped_at(tenant: TenantNumber, time: Timestamp) -> [u8; TENANT + TIME] {
+        let mut key = [0; TENANT + TIME];
+        key[..TENANT].copy_from_slice(&tenant.0.to_be_bytes());
+        key[TENANT..].copy_from_slice(&time_bytes(time));
+        key
+    }
+
+    /// T time E
+    pub(crate) fn dropped(tenant: TenantNumber, time: Timestamp, id: Uuid) -> Vec<u8> {
+        finish(dropped_at(tenant, time).to_vec(), id)
+    }
+
+    /// The time and the id in the key of something dropped.
+    pub(crate) fn of_dropped(key: &[u8]) -> Option<(Timestamp, Uuid)> {
+        let (time, id) = key.get(TENANT..)?.split_first_chunk::<TIME>()?;
+        let mut wide = [0; 8];
+        wide[8 - TIME..].copy_from_slice(time);
+        let time = Timestamp::from_millis_lossy(i64::from_be_bytes(wide));
+        Some((time, Uuid::from_slice(id).ok()?))
+    }
+
+    /// T root E part
+    pub(crate) fn dropped_row(tenant: TenantNumber, root: Uuid, id: Uuid, part: u8) -> Vec<u8> {
+        let mut key = finish(entity(tenant, root).to_vec(), id);
+        key.push(part);
+        key
+    }
+
+    /// The root, the id and the part in the key of a dropped row.
+    pub(crate) fn of_dropped_row(key: &[u8]) -> Option<(Uuid, Uuid, u8)> {
+        let (root, rest) = key.get(TENANT..)?.split_first_chunk::<ID>()?;
+        match rest.split_first_chunk::<ID>()? {
+            (id, &[part]) => Some((Uuid::from_bytes(*root), Uuid::from_bytes(*id), part)),
+            _ => None,
+        }
+    }
+
     /// The sequence number in the key of a change.
     pub(crate) fn sequence_of(key: &[u8]) -> Option<u64> {
         let bytes = key.get(TENANT..)?;
@@ -384,6 +422,36 @@ pub(crate) mod bounds {
         let after = Timestamp::from_millis_lossy(now.millis().saturating_add(1));
         let end = [&start[..], &keys::time_bytes(after)].concat();
         KeyRange::new(start, Some(end))
+    }
+
+    /// What was dropped at `time` or before.
+    pub(crate) fn dropped_until(tenant: TenantNumber, time: Timestamp) -> KeyRange {
+        let start = self::tenant(tenant).start;
+        let end = KeyRange::prefix(&keys::dropped_at(tenant, time)).end;
+        // Nothing is dropped before 1970.
+        let end = if time.millis() < 0 {
+            Some(start.clone())
+        } else {
+            end
+        };
+        KeyRange::new(start, end)
+    }
+
+    /// What was dropped after `time`; before `position`, where there is one.
+    pub(crate) fn dropped_after(
+        tenant: TenantNumber,
+        time: Timestamp,
+        position: Option<(Timestamp, Uuid)>,
+    ) -> KeyRange {
+        let start = dropped_until(tenant, time).end.unwrap_or_default();
+        let KeyRange { end, .. } = self::tenant(tenant);
+        let end = position.map_or(end, |(time, id)| Some(keys::dropped(tenant, time, id)));
+        KeyRange::new(start, end)
+    }
+
+    /// Every row of what was dropped with a root.
+    pub(crate) fn dropped_rows(tenant: TenantNumber, root: Uuid) -> KeyRange {
+        KeyRange::prefix(&keys::entity(tenant, root))
     }
 
     /// The entries of one `secureQri`.

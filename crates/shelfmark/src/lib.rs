@@ -73,6 +73,7 @@ mod sweep;
 mod tenant_cache;
 mod time;
 mod transaction;
+mod undrop;
 mod violations;
 mod write;
 
@@ -111,5 +112,6 @@ pub use snapshot::{CatalogSnapshot, TenantSnapshot};
 pub use sweep::Swept;
 pub use time::{Timestamp, TimestampError};
 pub use transaction::Transaction;
+pub use undrop::{Dropped, DroppedPage, DroppedPosition, DroppedQuery};
 pub use uuid::Uuid;
 pub use write::Write;

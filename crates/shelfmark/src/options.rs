@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::redb::{RedbBackend, RedbOptions};
-use crate::backend::{Backend, Concurrency, Durability, Integrity};
+use crate::backend::{Backend, ByteStorage, Concurrency, Durability, Integrity};
 use crate::catalog::Catalog;
 use crate::changes::ChangeRetention;
 use crate::environment::Environment;
@@ -43,6 +43,7 @@ pub struct Options {
     pub(crate) atomic_bulk_bytes: usize,
     pub(crate) idempotency_expiry: Duration,
     pub(crate) backup_before_migration: Option<PathBuf>,
+    pub(crate) undrop: Option<i64>,
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
     pub(crate) environment: Environment,
 }
@@ -55,6 +56,7 @@ impl fmt::Debug for Options {
             .field("durability", &self.durability)
             .field("unique_technical_names", &self.unique_technical_names)
             .field("change_feed", &self.change_feed)
+            .field("undrop", &self.undrop)
             .field("hooks", &hooks)
             .finish_non_exhaustive()
     }
@@ -75,6 +77,7 @@ impl Default for Options {
             atomic_bulk_bytes: 64 << 20,
             idempotency_expiry: Duration::from_secs(24 * 60 * 60),
             backup_before_migration: None,
+            undrop: None,
             hooks: Vec::new(),
             environment: Environment::default(),
         }
@@ -192,6 +195,18 @@ impl Options {
         self
     }
 
+    /// Keeps what is deleted for this long, in whole milliseconds, rounded up: until then [`Write::restore`](crate::Write::restore) brings it back. Off by
+    /// default, and then nothing is kept. Belongs to this opening of the catalog, not to the file: the retention of the opening that asks decides what has expired.
+    ///
+    /// Each deletion then reads and writes once more the rows that it takes, and sweeps a bounded number of rows whose retention is over. With a retention of zero it sweeps what it
+    /// has just kept: a way to clear away what earlier openings kept.
+    #[must_use]
+    pub fn undrop(mut self, retention: Duration) -> Self {
+        let millis = retention.as_nanos().div_ceil(1_000_000);
+        self.undrop = Some(i64::try_from(millis).unwrap_or(i64::MAX));
+        self
+    }
+
     /// Registers a hook, behind those that are there. None by default. Hooks belong to this opening of the catalog, not to the file.
     #[must_use]
     pub fn hook(mut self, hook: Arc<dyn Hook>) -> Self {
@@ -287,6 +302,29 @@ impl Options {
         Ok(Arc::new(RedbBackend::open(path.as_ref(), self.redb())?))
     }
 
+    /// The built-in backend over a storage of the caller's, empty as yet: to be given to [`Options::on_backend`]. A crash before this returns leaves a storage
+    /// that may not open again: empty it, and begin anew.
+    ///
+    /// # Errors
+    ///
+    /// `FileExists` where the storage is not empty, `Unsupported` together with `read_only` or a shared [`Concurrency`], `StorageFull`, `Io`.
+    pub fn create_backend_on(&self, storage: Arc<dyn ByteStorage>) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(RedbBackend::create_on(
+            storage,
+            self.redb(),
+            |_| Ok(()),
+        )?))
+    }
+
+    /// The built-in backend over what a storage of the caller's holds: to be given to [`Options::on_backend`].
+    ///
+    /// # Errors
+    ///
+    /// `FileMissing` where the storage is empty, `Unsupported` together with `read_only` or a shared [`Concurrency`], `NotACatalog`, `Corrupt`, `Io`.
+    pub fn open_backend_on(&self, storage: Arc<dyn ByteStorage>) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(RedbBackend::open_on(storage, self.redb())?))
+    }
+
     /// The built-in backend in memory, blank: to be wrapped, then given to [`Options::on_backend`].
     ///
     /// # Errors
@@ -309,6 +347,14 @@ impl Options {
             quick_repair: self.quick_recovery,
         }
     }
+}
+
+/// An empty storage for a backup, filled by `fill`.
+pub(crate) fn new_on(
+    storage: Arc<dyn ByteStorage>,
+    fill: impl FnOnce(&dyn Backend) -> Result<()>,
+) -> Result<()> {
+    RedbBackend::create_on(storage, Options::new().redb(), |new| fill(new)).map(drop)
 }
 
 /// A new file for a backup, filled by `fill`.

@@ -2,10 +2,11 @@
 
 use crate::engine::create::TextIndex;
 use crate::engine::delete::{self, Deleted};
-use crate::engine::{Settings, Stage, TenantView, create};
+use crate::engine::{Settings, Stage, TenantView, create, undrop};
 use crate::entity::{Entity, JsonObject, TypedId};
 use crate::error::Result;
 use crate::list::{self, Named, Page, Projection, Query, Select as _};
+use crate::undrop::{Dropped, DroppedPage, DroppedQuery};
 use crate::{DataSet, EntityId, Expectation};
 
 /// What the provided methods need beside a view. Sealed.
@@ -161,6 +162,57 @@ pub trait Read {
             let mut stage = Stage::new(settings, view.snapshot, view.name, actor)?;
             delete::delete_selected::<E>(&mut stage, &selection)
         })
+    }
+
+    /// What was dropped under this id and can be restored, or `None`. What went with another entity that was deleted is not there by itself. One row.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use shelfmark::{Expectation, NewDataStore, Options, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let catalog = Options::new().undrop(Duration::from_secs(60)).in_memory()?;
+    /// # let session = catalog.session("acme", "ann")?;
+    /// # let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// assert_eq!(session.dropped(store.id)?, None); // it is there
+    /// session.delete(store.id, Expectation::Any)?;
+    /// let dropped = session.dropped(store.id)?.expect("it was dropped");
+    /// assert_eq!(dropped.dropped_by, "ann");
+    /// assert_eq!(dropped.expires_at.millis() - dropped.dropped_at.millis(), 60_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the catalog was opened without [`Options::undrop`](crate::Options::undrop).
+    fn dropped<I: TypedId>(&self, id: I) -> Result<Option<Dropped>> {
+        let settings = self.context().settings;
+        self.with_view(|view| undrop::dropped(settings, view, id.into()))
+    }
+
+    /// One page of what was dropped and can be restored, the newest first. Two rows for each entity, those of other kinds that it passes included.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use shelfmark::{DroppedQuery, Expectation, NewDataStore, Options, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// let catalog = Options::new().undrop(Duration::from_secs(7 * 86_400)).in_memory()?;
+    /// let session = catalog.session("acme", "ann")?;
+    /// let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// session.delete(store.id, Expectation::Any)?;
+    /// let page = session.list_dropped(&DroppedQuery::new().limit(50))?;
+    /// assert_eq!(page.items[0].technical_name, "warehouse");
+    /// assert_eq!(page.next, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the catalog was opened without [`Options::undrop`](crate::Options::undrop).
+    fn list_dropped(&self, query: &DroppedQuery) -> Result<DroppedPage> {
+        let settings = self.context().settings;
+        self.with_view(|view| undrop::list(settings, view, query))
     }
 }
 

@@ -1,11 +1,15 @@
 //! Removing what has outlived its retention, in bounded steps.
 
-use crate::backend::{Snapshot, WriteBatch};
 use crate::catalog::{Catalog, Inner};
-use crate::engine::{Settings, retention, tenants};
+use crate::engine::{Stage, idempotency, retention, tenants, undrop};
 use crate::error::Result;
-use crate::keyspace::TenantNumber;
 use crate::reentry;
+
+/// Whom a sweep is ascribed to: the change feed names no actor for it.
+const NOBODY: &str = "";
+
+/// How many rows one commit removes at the most.
+const STEP: usize = 1_024;
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,10 +17,14 @@ use crate::reentry;
 pub struct Swept {
     /// Records of the change feed.
     pub changes: u64,
+    /// Answers to requests with an idempotency key.
+    pub requests: u64,
+    /// Rows of deleted entities that can be restored no more: two of each entity and one of its schemas.
+    pub dropped_rows: u64,
 }
 
-/// Stages the removal of a bounded number of rows of one tenant, and tells how many.
-type Step = fn(&Settings, &dyn Snapshot, TenantNumber, &mut WriteBatch) -> Result<u64>;
+/// Stages the removal of a bounded number of rows of one tenant, and tells how many; 0 where nothing is left to do.
+type Step = fn(&mut Stage<'_>) -> Result<u64>;
 
 impl Catalog {
     /// Removes what has outlived its retention and that no write has removed as it went: of tenants that nobody writes to, and after the retention
@@ -44,33 +52,45 @@ impl Catalog {
         drop(reentry::enter_write()?);
         let inner = &*self.inner;
         let mut swept = Swept::default();
-        for (_, tenant) in tenants::all(&*inner.backend.snapshot()?)? {
+        for (tenant, _) in tenants::all(&*inner.backend.snapshot()?)? {
+            swept.requests += steps(inner, &tenant, requests)?;
+            // What becomes final is told in the change feed, so before that is trimmed.
+            swept.dropped_rows += steps(inner, &tenant, dropped)?;
             if inner.settings.change_feed {
-                swept.changes += steps(inner, tenant, retention::trim)?;
+                swept.changes += steps(inner, &tenant, changes)?;
             }
         }
         Ok(swept)
     }
 }
 
+fn requests(stage: &mut Stage<'_>) -> Result<u64> {
+    idempotency::sweep(stage, STEP).map(|rows| rows as u64)
+}
+
+fn dropped(stage: &mut Stage<'_>) -> Result<u64> {
+    undrop::sweep_step(stage, STEP).map(|rows| rows as u64)
+}
+
+fn changes(stage: &mut Stage<'_>) -> Result<u64> {
+    retention::sweep(stage)
+}
+
 /// Takes step after step, each in a commit of its own, until there is nothing left to do.
-fn steps(inner: &Inner, tenant: TenantNumber, step: Step) -> Result<u64> {
+fn steps(inner: &Inner, tenant: &str, step: Step) -> Result<u64> {
     let mut removed = 0;
     loop {
-        let ahead = step(
-            &inner.settings,
-            &*inner.backend.snapshot()?,
-            tenant,
-            &mut WriteBatch::new(),
-        )?;
+        let snapshot = inner.backend.snapshot()?;
+        let ahead = step(&mut Stage::new(&inner.settings, &*snapshot, tenant, NOBODY)?)?;
+        drop(snapshot);
         if ahead == 0 {
             return Ok(removed);
         }
         let mut done = 0;
         inner.commit(inner.durability, &mut |snapshot| {
-            let mut batch = WriteBatch::new();
-            done = step(&inner.settings, snapshot, tenant, &mut batch)?;
-            Ok(batch)
+            let mut stage = Stage::new(&inner.settings, snapshot, tenant, NOBODY)?;
+            done = step(&mut stage)?;
+            Ok(stage.batch)
         })?;
         removed += done;
     }

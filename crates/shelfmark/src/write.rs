@@ -6,7 +6,7 @@ use crate::batch::{self, Batch, BatchOutcome};
 use crate::engine::change::{self, Change, Source};
 use crate::engine::create::{self, Parents};
 use crate::engine::delete::{self, Deleted};
-use crate::engine::{Stage, TenantView};
+use crate::engine::{Stage, TenantView, undrop};
 use crate::entity::{Entity, NewEntity, TypedId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::idempotency::{self, IdempotencyKey, Once};
@@ -323,6 +323,60 @@ pub trait Write: Read {
     /// Those of [`Write::batch`]; `KeyReused` and `TooLarge` as [`Write::create_once`].
     fn batch_once(&self, key: &IdempotencyKey, batch: &Batch) -> Result<Once<Vec<BatchOutcome>>> {
         idempotency::batch_once(self, key, batch)
+    }
+
+    /// Brings back what was deleted under this id, and gives it: at its next version, modified now by the actor. The data sets that went with an asset come back
+    /// with their versions and times; those that had been deleted before it do not. O(what comes back).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use shelfmark::{Expectation, NewDataAsset, NewDataSet, NewDataStore, Options, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// let catalog = Options::new().undrop(Duration::from_secs(7 * 86_400)).in_memory()?;
+    /// let session = catalog.session("acme", "ann")?;
+    /// # let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// # let asset = session.create(NewDataAsset::new(store.id, "sales", "qix-df"))?;
+    /// # let set = session.create(NewDataSet::new(asset.id, "orders", "qdf:files:acme:orders", "qri:orders"))?;
+    /// session.delete(asset.id, Expectation::Any)?; // with its data set
+    /// let restored = session.restore(asset.id)?;
+    /// assert_eq!(restored.version, asset.version + 1);
+    /// assert_eq!(session.get(set.id)?, Some(set));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where nothing was dropped under this id, or where it has expired; `NotFound` naming the parent where that is not there; `NameTaken` where
+    /// technical names are unique; `Unsupported` where the catalog was opened without [`Options::undrop`](crate::Options::undrop); `Invalid` where the entity is so
+    /// large that the actor's name makes it too large.
+    fn restore<I: TypedId>(&self, id: I) -> Result<I::Entity> {
+        self.run(move |stage| undrop::restore(stage, id))
+    }
+
+    /// Removes for good what was deleted under this id, before its retention is over, and tells what went. O(what goes).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use shelfmark::{ErrorKind, Expectation, NewDataStore, Options, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let catalog = Options::new().undrop(Duration::from_secs(60)).in_memory()?;
+    /// # let session = catalog.session("acme", "ann")?;
+    /// # let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// session.delete(store.id, Expectation::Any)?;
+    /// assert_eq!(session.purge(store.id)?.stores, 1);
+    /// assert_eq!(session.restore(store.id).unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where nothing was dropped under this id, or where it has expired; `Unsupported` where the catalog was opened without
+    /// [`Options::undrop`](crate::Options::undrop).
+    fn purge<I: TypedId>(&self, id: I) -> Result<Deleted> {
+        let id = id.into();
+        self.run(move |stage| undrop::purge(stage, id))
     }
 }
 

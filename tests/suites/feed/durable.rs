@@ -269,8 +269,7 @@ fn what_happens_around_the_snapshot_of_a_reader_shows_it_nothing_too_early() {
     // A sync behind it: by then all of it is durable.
     let deferred = durable.clone().with_durability(Durability::Deferred);
     deferred.create(new_store("deferred")).unwrap();
-    let synced = catalog.clone();
-    *crashable.after_snapshot.lock().unwrap() = Some(Box::new(move || synced.sync().expect("a sync")));
+    *crashable.after_snapshot.lock().unwrap() = Some(Box::new(move || catalog.sync().expect("a sync")));
     assert_eq!(follow(&durable, None, 10).0.len(), 2);
     assert_eq!(crashable.durable_changes(1), 2);
 }

@@ -168,6 +168,10 @@ impl Oracle {
             expiry: now + lasts,
             answer: answer.clone(),
         };
+        // A recording sweeps what has expired, which is never more here than it takes: so it stays away when the clock goes back.
+        self.state
+            .requests
+            .retain(|(of, ..), request| *of != tenant.name() || request.expiry > now);
         self.state.requests.insert(id, request);
         // The record is a write: where nothing else makes the tenant, it does.
         self.state.tenants.entry(tenant.name()).or_default();

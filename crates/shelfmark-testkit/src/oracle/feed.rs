@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use shelfmark::{EntityKind, ErrorKind};
+use uuid::Uuid;
 
 use super::fields::Object;
 use super::state::{Entities, Record, time};
@@ -85,25 +86,26 @@ impl Oracle {
     }
 
     fn told(&self, entities: &Entities, actor: Actor, event: &str, record: &Record) -> Object {
+        let store = match (record.kind, record.parent) {
+            (EntityKind::Set, Some(asset)) => entities.0.get(&asset).and_then(|asset| asset.parent),
+            (_, parent) => parent,
+        };
+        self.told_in(store, json!(self.actor(actor)), event, record)
+    }
+
+    fn told_in(&self, store: Option<Uuid>, actor: Value, event: &str, record: &Record) -> Object {
         let mut change = Object::new();
         let mut set = |name: &str, value: Value| change.insert(name.to_owned(), value);
         set("time", time(self.environment.now()));
-        set("actor", json!(self.actor(actor)));
+        set("actor", actor);
         set("event", json!(event));
         set("kind", json!(record.kind));
         set("id", json!(record.id.to_string()));
         set("version", json!(record.version));
         if let Some(parent) = record.parent {
-            let (store, asset) = match record.kind {
-                EntityKind::Set => (
-                    entities.0.get(&parent).and_then(|asset| asset.parent),
-                    Some(parent),
-                ),
-                _ => (Some(parent), None),
-            };
             set("storeId", json!(store.unwrap_or_default().to_string()));
-            if let Some(asset) = asset {
-                set("assetId", json!(asset.to_string()));
+            if record.kind == EntityKind::Set {
+                set("assetId", json!(parent.to_string()));
             }
         }
         change
@@ -151,23 +153,55 @@ impl Oracle {
         roots.sort_by_key(|root| (root.parent.filter(|_| by_parent), Reverse(root.id)));
         for root in roots {
             let change = self.told(before, actor, "deleted", root);
-            self.tell(tenant, change.clone());
-            let went: Vec<Value> = before
-                .children(root.id)
-                .map(|child| {
-                    json!({
-                        "kind": child.kind,
-                        "id": child.id.to_string(),
-                        "parentId": root.id.to_string(),
-                        "version": child.version,
-                    })
+            self.tell_with(tenant, change, root.id, before.children(root.id));
+        }
+    }
+
+    /// Tells of a root, then of what went or came with it.
+    fn tell_with<'r>(
+        &mut self,
+        tenant: Tenant,
+        change: Object,
+        root: Uuid,
+        others: impl Iterator<Item = &'r Rc<Record>>,
+    ) {
+        self.tell(tenant, change.clone());
+        let others: Vec<Value> = others
+            .map(|child| {
+                json!({
+                    "kind": child.kind,
+                    "id": child.id.to_string(),
+                    "parentId": root.to_string(),
+                    "version": child.version,
                 })
-                .collect();
-            for went in went.chunks(DESCENDANTS) {
-                let mut change = change.clone();
-                change.insert("descendants".to_owned(), json!(went));
-                self.tell(tenant, change);
-            }
+            })
+            .collect();
+        for others in others.chunks(DESCENDANTS) {
+            let mut change = change.clone();
+            change.insert("descendants".to_owned(), json!(others));
+            self.tell(tenant, change);
+        }
+    }
+
+    pub(super) fn tell_restored(&mut self, tenant: Tenant, actor: Actor, root: &Record, sets: &[Rc<Record>]) {
+        if self.setup.change_feed {
+            let change = self.told(&self.state.tenant(tenant.name()), actor, "restored", root);
+            self.tell_with(tenant, change, root.id, sets.iter());
+        }
+    }
+
+    /// `actor`: `None` where it is the retention that is over.
+    pub(super) fn tell_purged(
+        &mut self,
+        tenant: Tenant,
+        actor: Option<Actor>,
+        store: Option<Uuid>,
+        root: &Record,
+    ) {
+        if self.setup.change_feed {
+            let actor = actor.map(|actor| self.actor(actor));
+            let change = self.told_in(store, json!(actor), "purged", root);
+            self.tell(tenant, change);
         }
     }
 

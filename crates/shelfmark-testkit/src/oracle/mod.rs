@@ -10,6 +10,7 @@ mod patch;
 mod read;
 mod resolve;
 mod state;
+mod undrop;
 mod write;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -153,7 +154,7 @@ impl Oracle {
             }
             Operation::Read(tenant, read) => {
                 let read = self.read_op(*tenant, read);
-                let answer = read::read(&self.state, *tenant, &read);
+                let answer = self.answer(&self.state, *tenant, &read);
                 (Operation::Read(*tenant, read), outcome(answer))
             }
             Operation::Stream(tenant, query) => {
@@ -164,7 +165,7 @@ impl Oracle {
             Operation::ReadHeld(tenant, read) => {
                 let read = self.read_op(*tenant, read);
                 let answer = match &self.held {
-                    Some(held) => read::read(held, *tenant, &read),
+                    Some(held) => self.answer(held, *tenant, &read),
                     None => Ok(json!("nothing is held")),
                 };
                 (Operation::ReadHeld(*tenant, read), outcome(answer))
@@ -198,6 +199,7 @@ impl Oracle {
             Operation::DropTenant(tenant) => {
                 self.state.feeds.drop_tenant(*tenant);
                 self.state.requests.retain(|(of, ..), _| *of != tenant.name());
+                self.state.dropped.remove(tenant.name());
                 return json!(self.state.tenants.remove(tenant.name()).is_some());
             }
             Operation::Clock(millis) => self.environment.advance(*millis),
@@ -222,12 +224,12 @@ impl Oracle {
                 }
                 Step::Read(read) => {
                     let read = self.read_op(tenant, read);
-                    let answer = read::read(&self.state, tenant, &read);
+                    let answer = self.answer(&self.state, tenant, &read);
                     (Step::Read(read), outcome(answer))
                 }
                 Step::ReadOutside(read) => {
                     let read = self.read_op(tenant, read);
-                    let answer = read::read(&before, tenant, &read);
+                    let answer = self.answer(&before, tenant, &read);
                     (Step::ReadOutside(read), outcome(answer))
                 }
                 Step::Reenter => {

@@ -67,5 +67,6 @@ pub(super) fn read(state: &State, tenant: Tenant, read: &ReadOp) -> Answer {
         ReadOp::WouldDeleteSelected(kind, selection) => {
             delete_selected(&mut entities.clone(), state.hooks, *kind, selection)
         }
+        ReadOp::Dropped(..) | ReadOp::ListDropped(..) => unreachable!("of what is no more"),
     }
 }

@@ -43,6 +43,7 @@ impl Oracle {
                 });
                 (gone.collect(), n)
             }
+            Ref::Dropped(n) => (self.dropped_roots(tenant, kind), n),
             Ref::Unknown(n) | Ref::Local(n) => (Vec::new(), n),
         };
         let n = usize::from(n);
@@ -169,6 +170,11 @@ impl Oracle {
             ReadOp::WouldDeleteSelected(kind, selection) => {
                 ReadOp::WouldDeleteSelected(*kind, self.selection(tenant, *kind, selection))
             }
+            ReadOp::Dropped(kind, id) => {
+                let (kind, id) = self.dropped_reference(tenant, *kind, *id);
+                ReadOp::Dropped(kind, id)
+            }
+            ReadOp::ListDropped(..) => read.clone(),
         }
     }
 
@@ -229,6 +235,14 @@ impl Oracle {
             }
             // Resolved step by step as they run.
             WriteOp::Batch(_) | WriteOp::CreateOnce(..) | WriteOp::BatchOnce(..) => write.clone(),
+            WriteOp::Restore(kind, id) => {
+                let (kind, id) = self.dropped_reference(tenant, *kind, *id);
+                WriteOp::Restore(kind, id)
+            }
+            WriteOp::Purge(kind, id) => {
+                let (kind, id) = self.dropped_reference(tenant, *kind, *id);
+                WriteOp::Purge(kind, id)
+            }
         }
     }
 }

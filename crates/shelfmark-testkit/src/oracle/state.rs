@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::feed::Feeds;
 use super::fields::{self, Object};
+use super::undrop::Dropped;
 
 /// One entity.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) feeds: Feeds,
     /// What was answered, by tenant, actor and idempotency key.
     pub(super) requests: BTreeMap<(&'static str, &'static str, u8), Request>,
+    /// Of each tenant, what was dropped and is kept, by the id of its root.
+    pub(super) dropped: BTreeMap<&'static str, BTreeMap<Uuid, Dropped>>,
 }
 
 /// A request with an idempotency key that was answered.

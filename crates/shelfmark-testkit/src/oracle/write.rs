@@ -106,6 +106,8 @@ impl Oracle {
             WriteOp::Batch(_) | WriteOp::CreateOnce(..) | WriteOp::BatchOnce(..) => {
                 unreachable!("run where they are resolved")
             }
+            WriteOp::Restore(kind, id) => self.restore(tenant, actor, *kind, exact(id)),
+            WriteOp::Purge(kind, id) => self.purge(tenant, actor, *kind, exact(id)),
         }
     }
 
@@ -124,10 +126,11 @@ impl Oracle {
             None => work(&mut Entities::default(), hooks)?,
         };
         self.tell_deleted(tenant, actor, kind, &before, by_parent);
+        self.keep_dropped(tenant, actor, &before);
         Ok(answer)
     }
 
-    fn shown(&self, tenant: Tenant, id: Uuid) -> Value {
+    pub(super) fn shown(&self, tenant: Tenant, id: Uuid) -> Value {
         let entities = self.state.tenant(tenant.name());
         entities.shown(tenant.name(), &entities.0[&id], true)
     }
@@ -202,7 +205,7 @@ impl Oracle {
         Ok(id)
     }
 
-    fn check_unique(&self, tenant: Tenant, record: &Record) -> Result<(), Failure> {
+    pub(super) fn check_unique(&self, tenant: Tenant, record: &Record) -> Result<(), Failure> {
         let name = |record: &Record| fold(record.fields["technicalName"].as_str().unwrap_or_default());
         let wanted = name(record);
         let taken = self
@@ -391,7 +394,7 @@ fn outermost(pointers: impl Iterator<Item = String>) -> BTreeSet<String> {
     all.iter().filter(|pointer| !within(pointer)).cloned().collect()
 }
 
-fn deleted(stores: usize, assets: usize, sets: usize) -> Value {
+pub(super) fn deleted(stores: usize, assets: usize, sets: usize) -> Value {
     json!({ "stores": stores, "assets": assets, "sets": sets })
 }
 

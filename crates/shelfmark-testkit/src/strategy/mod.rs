@@ -4,6 +4,7 @@ mod batches;
 mod inputs;
 mod patches;
 mod queries;
+mod undrop;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -24,7 +25,7 @@ use crate::system::CatalogSetup;
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
     // So that most sequences have something to work on; shrinking takes it away again.
     // A few have much.
-    let sets = prop_oneof![19 => 3..12_usize, 1 => 40..60_usize];
+    let sets = prop_oneof![11 => 3..12_usize, 1 => 60..80_usize];
     let start = (tenant(), 1..4_usize, 2..7_usize, sets).prop_flat_map(|(tenant, stores, assets, sets)| {
         (
             vec(draft(EntityKind::Store), stores),
@@ -84,9 +85,19 @@ fn setup() -> impl Strategy<Value = Setup> {
         retries,
         proptest::bool::weighted(0.2),
         batches::expiry(),
+        undrop::retention(),
     )
         .prop_map(
-            |(unique_technical_names, changes, deferred, shared, retry_plans, hooks, idempotency_expiry)| {
+            |(
+                unique_technical_names,
+                changes,
+                deferred,
+                shared,
+                retry_plans,
+                hooks,
+                idempotency_expiry,
+                undrop,
+            )| {
                 Setup {
                     catalog: CatalogSetup {
                         unique_technical_names,
@@ -94,6 +105,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                         change_feed: changes.is_some(),
                         retained_changes: changes.flatten(),
                         idempotency_expiry,
+                        undrop,
                     },
                     deferred,
                     shared,
@@ -108,7 +120,7 @@ fn changes() -> impl Strategy<Value = Option<Option<u64>>> {
     prop_oneof![
         1 => Just(None),
         3 => Just(Some(None)),
-        1 => (0..30_u64).prop_map(|retained| Some(Some(retained))),
+        2 => (0..12_u64).prop_map(|retained| Some(Some(retained))),
     ]
 }
 
@@ -168,8 +180,8 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
     let deletion =
         prop_oneof![1 => Just(EntityKind::Store), 2 => Just(EntityKind::Asset), 4 => Just(EntityKind::Set)];
     prop_oneof![
-        30 => kind().prop_flat_map(draft).prop_map(WriteOp::Create),
-        8 => drafts.prop_map(WriteOp::CreateAll),
+        38 => kind().prop_flat_map(draft).prop_map(WriteOp::Create),
+        13 => drafts.prop_map(WriteOp::CreateAll),
         6 => (target(), kind().prop_flat_map(draft)).prop_map(|(target, draft)| WriteOp::Replace(target, draft)),
         3 => replacements.prop_map(WriteOp::ReplaceAll),
         7 => (kind(), target(), inputs::edit()).prop_map(|(kind, target, edit)| WriteOp::Update(kind, target, edit)),
@@ -186,6 +198,7 @@ fn write_op() -> impl Strategy<Value = WriteOp> {
         6 => batches::steps().prop_map(WriteOp::Batch),
         4 => (batches::key(), kind().prop_flat_map(draft)).prop_map(|(key, draft)| WriteOp::CreateOnce(key, draft)),
         3 => (batches::key(), batches::steps()).prop_map(|(key, steps)| WriteOp::BatchOnce(key, steps)),
+        6 => undrop::write_op(),
     ]
 }
 
@@ -209,7 +222,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         45 => (tenant(), actor(), write_op())
             .prop_map(|(tenant, actor, write)| Operation::Write(tenant, actor, write)),
-        5 => (tenant(), actor(), batch, 1..4_usize)
+        7 => (tenant(), actor(), batch, 1..4_usize)
             .prop_map(|(tenant, actor, drafts, chunk)| Operation::CreateBatched(tenant, actor, drafts, chunk)),
         8 => (tenant(), actor(), vec(step(), 0..7), end)
             .prop_map(|(tenant, actor, steps, end)| Operation::Transact(tenant, actor, steps, end)),
@@ -224,7 +237,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Tenants),
         1 => tenant().prop_map(|tenant| Operation::DropTenant(tenant.other())),
         5 => (select(&Tenant::ALL[..]), 1..20_usize).prop_map(|(tenant, limit)| Operation::FollowChanges(tenant, limit)),
-        1 => Just(Operation::Sweep),
+        2 => Just(Operation::Sweep),
         6 => clock().prop_map(Operation::Clock),
         1 => Just(Operation::Sync),
         1 => Just(Operation::Reopen),

@@ -232,5 +232,6 @@ pub fn read_op() -> impl Strategy<Value = ReadOp> {
         1 => inputs::secure_qri().prop_map(ReadOp::FindBySecureQri),
         1 => (kind(), vec(target(), 0..4)).prop_map(|(kind, targets)| ReadOp::WouldDelete(kind, targets)),
         1 => selected().prop_map(|(kind, selection)| ReadOp::WouldDeleteSelected(kind, selection)),
+        3 => super::undrop::read_op(),
     ]
 }

@@ -1,6 +1,7 @@
 //! One walk over everything: what is wrong, and how it could be mended.
 
 mod changes;
+mod undrop;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -79,6 +80,7 @@ pub(super) fn walk(snapshot: &dyn Snapshot, found: &mut dyn FnMut(Finding, Optio
         }
     }
     walk.counters()?;
+    walk.dropped()?;
     Ok(walk.rows)
 }
 

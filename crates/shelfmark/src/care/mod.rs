@@ -6,8 +6,11 @@ pub(crate) mod repair;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::backend::{BackendActivity, BackendStats, Keyspace, Maintenance, MaintenanceReport, hex};
+use crate::backend::{
+    BackendActivity, BackendStats, ByteStorage, Keyspace, Maintenance, MaintenanceReport, hex,
+};
 use crate::catalog::Catalog;
 use crate::engine::{TenantView, tenants};
 use crate::error::Result;
@@ -34,7 +37,7 @@ pub struct Finding {
 pub enum FindingKind {
     /// A row cannot be decoded, or a key has a wrong form. Restore a backup.
     Unreadable,
-    /// An entity has no parent. Restore a backup.
+    /// An entity has no parent, or of something dropped the record of its deletion is missing. Restore a backup.
     Orphan,
     /// A version, a time or an id that no catalog would have written. Restore a backup.
     Insane,
@@ -142,7 +145,7 @@ pub struct CatalogActivity {
 
 impl Catalog {
     /// Reads the whole catalog on one snapshot and reports everything that is not as it should be: every row decodes, every index entry has its
-    /// entity and the reverse, counters equal a count, nothing is an orphan, versions and times are sane. O(everything); reads and writes go on meanwhile.
+    /// entity and the reverse, counters equal a count, nothing is an orphan, versions and times are sane, what was dropped is whole. O(everything); reads and writes go on meanwhile.
     ///
     /// ```
     /// # use shelfmark::{Catalog, NewDataStore, Write};
@@ -198,6 +201,16 @@ impl Catalog {
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
         let environment = &self.inner.settings.environment;
         backup::copy(&*self.inner.backend.snapshot()?, path.as_ref(), environment)
+    }
+
+    /// As [`Catalog::backup`], to an empty storage of the caller's. A crash before this returns leaves a storage that is no backup.
+    ///
+    /// # Errors
+    ///
+    /// `FileExists` where the storage is not empty, `StorageFull`, `Io`, `Corrupt`.
+    pub fn backup_on(&self, storage: Arc<dyn ByteStorage>) -> Result<()> {
+        let environment = &self.inner.settings.environment;
+        backup::copy_on(&*self.inner.backend.snapshot()?, storage, environment)
     }
 
     /// Gives unused space back to the file system. O(file). Every writer and every new reader waits meanwhile.

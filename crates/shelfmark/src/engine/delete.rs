@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::feed::{self, DescendantRecord, Event, Subject};
-use super::{Stage, hooked};
+use super::{Stage, hooked, undrop};
 use crate::backend::{Keyspace, successor};
 use crate::entity::{Entity, Head as _};
 use crate::error::{Error, NonEmptyStore, Result};
@@ -54,6 +54,7 @@ pub(crate) fn delete(stage: &mut Stage<'_>, members: &[(EntityId, Expectation)])
             }
         }
     }
+    undrop::sweep_after(stage, &deleted)?;
     Ok(deleted)
 }
 
@@ -152,6 +153,7 @@ fn delete_root<E: Entity>(stage: &mut Stage<'_>, id: Uuid) -> Result<u64> {
     };
     hooked::before_deletion(stage, &deletion)?;
     feed::record(stage, Event::Deleted, &root)?;
+    undrop::keep_root(stage, tenant, &root, &E::indexed(id, &state), descendants)?;
     if E::KIND == EntityKind::Asset {
         delete_sets_of(stage, sets, Some(&root))?;
     }
@@ -167,6 +169,9 @@ fn delete_sets_of(stage: &mut Stage<'_>, parent: Parent, root: Option<&Subject>)
         let (ids, last) =
             stage.read(|view| view.ids_in(IndexOrder::Creation.keyspace(EntityKind::Set), &range, CHUNK))?;
         children += ids.len() as u64;
+        if let Some(root) = root {
+            undrop::keep_rows(stage, parent.tenant, root.id.uuid(), EntityKind::Set, &ids)?;
+        }
         let gone = stage_rows_gone(stage, parent.tenant, &ids)?;
         if let Some(root) = root
             && !gone.is_empty()

@@ -11,7 +11,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use super::create::encoding_failed;
 use super::{Stage, retention};
-use crate::backend::{Direction, Keyspace, Snapshot, WriteBatch};
+use crate::backend::{Direction, Keyspace, Snapshot};
 use crate::codec;
 use crate::entity::{Entity, Lineage, State};
 use crate::envelope;
@@ -31,9 +31,7 @@ pub(crate) enum Event<'a> {
         fields: &'a [String],
     },
     Deleted,
-    #[expect(dead_code, reason = "until deletions can be undone")]
     Restored,
-    #[expect(dead_code, reason = "until deletions can be undone")]
     Purged {
         by_retention: bool,
     },
@@ -151,12 +149,7 @@ fn append(
     let value = envelope::seal(Keyspace::Change, &key, &body);
     stage.batch.put(Keyspace::Change, key.to_vec(), value);
     stage.next_change = Some(sequence + 1);
-    if retention::is_due(sequence) {
-        let mut trimmed = WriteBatch::new();
-        stage.read(|view| retention::trim(stage.settings, view.snapshot, tenant, &mut trimmed))?;
-        stage.batch.absorb(trimmed);
-    }
-    Ok(())
+    retention::trim_as_it_goes(stage, tenant, sequence)
 }
 
 /// The sequence number of a tenant's newest record, which retention never takes; 0 where there is none.

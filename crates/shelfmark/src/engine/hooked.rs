@@ -71,7 +71,6 @@ pub(crate) fn before_deletion(stage: &Stage<'_>, deletion: &Deletion) -> Result<
 }
 
 /// Lets every hook veto a restoration.
-#[expect(dead_code, reason = "until deletions can be undone")]
 pub(crate) fn before_restoration(stage: &Stage<'_>, restoration: &Restoration) -> Result<()> {
     ask(stage, ("the restoration of", restoration.id), |hook, view| {
         hook.restore(view, restoration)

@@ -1,6 +1,6 @@
 //! Answers to requests with an idempotency key, recorded in the transaction of the write itself.
 //!
-//! An expired row counts as absent. Each recording removes a few of them, the oldest first, so that they do not gather; [`sweep_step`] removes more.
+//! An expired row counts as absent. Each recording removes a few of them, the oldest first, so that they do not gather; [`sweep`] removes more.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -12,8 +12,8 @@ use wincode::{SchemaRead, SchemaWrite};
 use super::batch::Names;
 use super::create::encoding_failed;
 use super::view::{InheritedCache, decode_head};
-use super::{Stage, TenantView, tenants};
-use crate::backend::{Direction, Keyspace, Snapshot, WriteBatch};
+use super::{Stage, TenantView};
+use crate::backend::{Direction, Keyspace, Snapshot};
 use crate::batch::{Batch, BatchOutcome};
 use crate::codec;
 use crate::engine::delete::Deleted;
@@ -22,7 +22,7 @@ use crate::entity::{Entity, Head as _, Inherited};
 use crate::envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{EntityId, EntityKind};
-use crate::keyspace::{TenantNumber, bounds, entities, keys};
+use crate::keyspace::{bounds, entities, keys};
 use crate::time::Timestamp;
 use crate::{DataAsset, DataSet, DataStore, Expectation, NewEntity};
 
@@ -31,7 +31,7 @@ pub(crate) const MAX_KEY: usize = 255;
 /// The most bytes of a recorded answer.
 const MAX_ANSWER: usize = MAX_ENTITY_BYTES;
 /// How many expired rows a recording removes.
-const SWEPT: usize = 4;
+const SWEPT: usize = 8;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,9 +180,7 @@ impl Request {
         check_size(body.len())?;
         let tenant = stage.tenant_for_write()?;
         let key = keys::request(tenant, stage.actor, &self.key);
-        let mut swept = WriteBatch::new();
-        stage.read(|view| sweep_tenant(view.snapshot, tenant, now, SWEPT, &mut swept))?;
-        stage.batch.absorb(swept);
+        sweep(stage, SWEPT)?;
         if let Some(stale) = stale {
             let entry = keys::request_by_expiry(&key, stale);
             stage.batch.delete(Keyspace::RequestByExpiry, entry);
@@ -365,19 +363,17 @@ pub(crate) fn outcomes(tenant: &str, answers: &Answers<'_>) -> Result<Vec<BatchO
     answers.list.iter().map(|answer| answer.outcome(tenant)).collect()
 }
 
-/// Stages the removal of at most `limit` rows of a tenant that have expired, the oldest first, and tells how many there were.
-fn sweep_tenant(
-    snapshot: &dyn Snapshot,
-    tenant: TenantNumber,
-    now: Timestamp,
-    limit: usize,
-    batch: &mut WriteBatch,
-) -> Result<usize> {
+/// Stages the removal of at most `limit` answers of the tenant that have expired, the oldest first, and tells how many; 0 where none is left.
+pub(crate) fn sweep(stage: &mut Stage<'_>, limit: usize) -> Result<usize> {
+    let Some(tenant) = stage.tenant() else {
+        return Ok(0);
+    };
+    let range = bounds::requests_expired(tenant, stage.now());
     let mut expired = Vec::new();
-    if limit > 0 {
-        snapshot.scan(
+    stage.read(|view| {
+        view.snapshot.scan(
             Keyspace::RequestByExpiry,
-            &bounds::requests_expired(tenant, now),
+            &range,
             Direction::Forward,
             &mut |key, _| {
                 expired.push(key.to_vec());
@@ -387,32 +383,14 @@ fn sweep_tenant(
                     ControlFlow::Break(())
                 }
             },
-        )?;
-    }
+        )
+    })?;
     let swept = expired.len();
     for entry in expired {
         if let Some(request) = keys::request_of(&entry) {
-            batch.delete(Keyspace::Request, request.to_vec());
+            stage.batch.delete(Keyspace::Request, request.to_vec());
         }
-        batch.delete(Keyspace::RequestByExpiry, entry);
-    }
-    Ok(swept)
-}
-
-/// Stages the removal of at most `limit` expired rows of all tenants, and tells how many there were: fewer than `limit` when none is left. O(tenants + limit).
-#[cfg_attr(not(test), expect(dead_code, reason = "until the catalog sweeps"))]
-pub(crate) fn sweep_step(
-    snapshot: &dyn Snapshot,
-    now: Timestamp,
-    limit: usize,
-    batch: &mut WriteBatch,
-) -> Result<usize> {
-    let mut swept = 0;
-    for (_, tenant) in tenants::all(snapshot)? {
-        swept += sweep_tenant(snapshot, tenant, now, limit - swept, batch)?;
-        if swept >= limit {
-            break;
-        }
+        stage.batch.delete(Keyspace::RequestByExpiry, entry);
     }
     Ok(swept)
 }
@@ -476,7 +454,8 @@ impl Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Backend, CommitOptions, KeyRange};
+    use crate::backend::{Backend, CommitOptions, KeyRange, WriteBatch};
+    use crate::keyspace::TenantNumber;
     use crate::{Catalog, IdempotencyKey, NewDataStore, Options, Write as _};
     use std::sync::Arc;
 
@@ -533,36 +512,5 @@ mod tests {
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::KeyReused);
         assert!(!catalog.check().unwrap().is_clean());
-    }
-
-    #[test]
-    fn a_sweep_takes_what_has_expired_of_every_tenant_in_steps() {
-        let backend = backend();
-        let catalog = catalog(&backend);
-        for tenant in ["one", "two", "three"] {
-            let session = catalog.session(tenant, "ann").unwrap();
-            for n in 0..5 {
-                let key = IdempotencyKey::new(format!("{n}")).unwrap();
-                session
-                    .create_once(&key, NewDataStore::new("lake", "s3"))
-                    .unwrap();
-            }
-        }
-        let sweep = |now: Timestamp, limit: usize| {
-            let mut batch = WriteBatch::new();
-            let swept = sweep_step(&*backend.snapshot().unwrap(), now, limit, &mut batch).unwrap();
-            let mut batch = Some(batch);
-            let plan = &mut |_: &dyn Snapshot| Ok(batch.take().unwrap_or_default());
-            backend.commit(CommitOptions::default(), plan).unwrap();
-            swept
-        };
-        let now = Timestamp::default();
-        assert_eq!(sweep(now, 100), 0);
-        let late = Timestamp::from_millis_lossy(i64::MAX);
-        let steps = [4, 4, 4, 4, 4].map(|limit| sweep(late, limit));
-        assert_eq!(steps, [4, 4, 4, 3, 0]);
-        assert!(rows(&*backend, Keyspace::Request).is_empty());
-        assert!(rows(&*backend, Keyspace::RequestByExpiry).is_empty());
-        assert!(catalog.check().unwrap().is_clean());
     }
 }

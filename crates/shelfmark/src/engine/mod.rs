@@ -14,6 +14,7 @@ pub(crate) mod stage;
 pub(crate) mod tenants;
 #[cfg(test)]
 mod tests;
+pub(crate) mod undrop;
 pub(crate) mod view;
 
 pub(crate) use settings::Settings;

@@ -2,49 +2,58 @@
 
 use std::ops::ControlFlow;
 
-use super::Settings;
+use super::Stage;
 use super::feed::last_sequence;
 use super::follow::{first_sequence, record, sequence_in};
-use crate::backend::{Direction, Keyspace, Snapshot, WriteBatch};
+use crate::backend::{Direction, Keyspace};
 use crate::changes::ChangeRetention;
 use crate::error::Result;
-use crate::keyspace::{TenantNumber, bounds};
+use crate::keyspace::{TenantNumber, bounds, keys};
 
 /// The most records that one step takes.
-pub(crate) const STEP: u64 = 1_024;
+const STEP: u64 = 1_024;
 /// With every so-manieth record a step is made: four records may go for each that comes.
 const EVERY: u64 = 256;
 
-/// Whether a step is due with the record of this number.
-pub(crate) fn is_due(sequence: u64) -> bool {
-    sequence.is_multiple_of(EVERY)
+/// Takes a step with every 256th record; `newest` is the number of the one that has just been staged.
+pub(crate) fn trim_as_it_goes(stage: &mut Stage<'_>, tenant: TenantNumber, newest: u64) -> Result<()> {
+    if newest.is_multiple_of(EVERY) {
+        trim(stage, tenant, newest)?;
+    }
+    Ok(())
 }
 
-/// Stages one step, and tells how many records it takes. Never the newest: the next number comes from it. One seek; with an age, also a read of what
-/// goes.
-pub(crate) fn trim(
-    settings: &Settings,
-    snapshot: &dyn Snapshot,
-    tenant: TenantNumber,
-    batch: &mut WriteBatch,
-) -> Result<u64> {
-    let ChangeRetention { count, age } = settings.change_retention;
+/// Takes a step, and tells how many records it took; 0 where nothing is left to do.
+pub(crate) fn sweep(stage: &mut Stage<'_>) -> Result<u64> {
+    let Some(tenant) = stage.tenant() else {
+        return Ok(0);
+    };
+    let newest = last_sequence(stage.base(), tenant)?;
+    trim(stage, tenant, newest)
+}
+
+/// Stages one step. Never the newest record: the next number comes from it. One seek; with an age, also a read of what goes.
+///
+/// Reads below the stage, and removes record by record: a bulk write's own records are not looked through, nor put in order, before they are committed.
+fn trim(stage: &mut Stage<'_>, tenant: TenantNumber, newest: u64) -> Result<u64> {
+    let ChangeRetention { count, age } = stage.settings.change_retention;
     if count.is_none() && age.is_none() {
         return Ok(0);
     }
-    let Some(first) = first_sequence(snapshot, tenant)? else {
-        return Ok(0);
+    let first = match stage.oldest_change {
+        Some(first) => first,
+        // The stage's own are the first ever.
+        None => first_sequence(stage.base(), tenant)?.unwrap_or(1),
     };
-    let newest = last_sequence(snapshot, tenant)?;
-    let most = newest.min(first.saturating_add(STEP));
+    let most = newest.min(first.saturating_add(STEP)).max(first);
     let mut end = count
         .map_or(first, |count| (newest + 1).saturating_sub(count))
         .clamp(first, most);
     if let Some(age) = age {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        let since = settings.environment.clock.now().millis().saturating_sub(age);
+        let since = stage.now().millis().saturating_sub(age);
         let mut bad = None;
-        snapshot.scan(
+        stage.base().scan(
             Keyspace::Change,
             &bounds::changes(tenant, end, most),
             Direction::Forward,
@@ -65,8 +74,10 @@ pub(crate) fn trim(
             return Err(bad);
         }
     }
-    if end > first {
-        batch.delete_range(Keyspace::Change, bounds::changes(tenant, first, end));
+    for sequence in first..end {
+        let key = keys::change(tenant, sequence).to_vec();
+        stage.batch.delete(Keyspace::Change, key);
     }
+    stage.oldest_change = Some(end);
     Ok(end - first)
 }

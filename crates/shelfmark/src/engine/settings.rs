@@ -23,6 +23,8 @@ pub struct Settings {
     pub(crate) change_retention: ChangeRetention,
     /// How long answers to requests with an idempotency key are kept, in milliseconds.
     pub(crate) idempotency_expiry: i64,
+    /// For how many milliseconds what is deleted can be restored; `None`: not at all.
+    pub(crate) undrop: Option<i64>,
     /// Asked before every change, in this order.
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
 }
@@ -30,7 +32,7 @@ pub struct Settings {
 impl Settings {
     /// Whether anybody wants to know which entities a deletion takes.
     pub(crate) fn heeds_deletions(&self) -> bool {
-        self.change_feed || !self.hooks.is_empty()
+        self.change_feed || self.undrop.is_some() || !self.hooks.is_empty()
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Stage<'a> {
     tenant: Option<TenantNumber>,
     /// The sequence number of the next change record, once one has been staged.
     pub(crate) next_change: Option<u64>,
+    /// The sequence number of the oldest change record, once retention has been looked after.
+    pub(crate) oldest_change: Option<u64>,
     pub(crate) batch: WriteBatch,
 }
 
@@ -49,6 +51,7 @@ impl<'a> Stage<'a> {
             tenant_name,
             tenant,
             next_change: None,
+            oldest_change: None,
             batch: WriteBatch::new(),
         })
     }
@@ -83,6 +86,7 @@ impl<'a> Stage<'a> {
             tenant_name: self.tenant_name,
             tenant: self.tenant,
             next_change: self.next_change,
+            oldest_change: self.oldest_change,
             batch: WriteBatch::new(),
         };
         let value = work(&mut over)?;
@@ -93,12 +97,19 @@ impl<'a> Stage<'a> {
             tenant_name: _,
             tenant,
             next_change,
+            oldest_change,
             batch,
         } = over;
         self.tenant = tenant;
         self.next_change = next_change;
+        self.oldest_change = oldest_change;
         self.batch.absorb(batch);
         Ok(value)
+    }
+
+    /// What is below this stage, without its own changes.
+    pub(crate) fn base(&self) -> &'a dyn Snapshot {
+        self.base
     }
 
     pub(crate) fn now(&self) -> Timestamp {
