@@ -24,6 +24,7 @@ mod app;
 mod auth;
 mod blocking;
 mod config;
+mod drain;
 mod error;
 mod etag;
 mod handlers;

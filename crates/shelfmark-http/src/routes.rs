@@ -1,7 +1,7 @@
 //! The table of contents: every route of the facade.
 
 use axum::Router;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 use shelfmark::{Catalog, DataAsset, DataSet, DataStore};
@@ -11,6 +11,7 @@ use utoipa_swagger_ui::{Config as SwaggerConfig, SwaggerUi};
 use crate::admission::admit;
 use crate::app::App;
 use crate::config::Config;
+use crate::drain::drain;
 use crate::handlers::batch::batch;
 use crate::handlers::care::{description, livez, metrics, nowhere, readyz};
 use crate::handlers::changes::changes;
@@ -96,6 +97,7 @@ pub(crate) fn assemble(app: App) -> Router {
         .merge(open())
         .fallback(nowhere)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(drain))
         .layer(map_response(private))
         .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app)

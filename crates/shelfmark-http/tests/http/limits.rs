@@ -163,6 +163,60 @@ fn who_waits_too_long_is_refused() {
     beside_a_write(&server, || overloaded(&server));
 }
 
+/// One connection, several requests: a refusal reads what was sent with it, or says that it ends the connection.
+#[test]
+fn a_refusal_leaves_the_connection_usable_or_says_so() {
+    let server = Server::start();
+    let ask = |length: usize| {
+        let mut stream = server.connect();
+        let head = format!(
+            "POST /api/v1/data-stores HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let status = |stream: &mut std::net::TcpStream| {
+        let mut answer = Vec::new();
+        let mut missing = 1;
+        while missing > 0 {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.extend_from_slice(&byte);
+            let text = String::from_utf8_lossy(&answer);
+            missing = match text.split_once("\r\n\r\n") {
+                Some((head, body)) => {
+                    let length = head.split("content-length: ").nth(1).unwrap();
+                    let length: usize = length.split_whitespace().next().unwrap().parse().unwrap();
+                    length - body.len()
+                }
+                None => 1,
+            };
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    let mut stream = ask(20_000);
+    // The body comes late, in pieces.
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(2));
+        stream.write_all(&[b' '; 1000]).unwrap();
+    }
+    let refused = status(&mut stream);
+    assert!(
+        refused.starts_with("HTTP/1.1 401") && !refused.contains("connection: close"),
+        "{refused}"
+    );
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: h\r\n\r\n")
+        .unwrap();
+    assert!(status(&mut stream).starts_with("HTTP/1.1 200"));
+    // Too much to be thrown away.
+    let refused = status(&mut ask(1_000_000));
+    assert!(
+        refused.starts_with("HTTP/1.1 401") && refused.contains("connection: close"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn headers_that_do_not_come_end_the_connection() {
     let server = Server::with(|config| config.header_deadline(Duration::from_millis(100)));
