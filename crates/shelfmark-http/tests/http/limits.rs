@@ -125,7 +125,7 @@ fn beside_a_write(server: &Server, others: impl FnOnce()) {
         assert!(held.wait_for(1, Duration::from_secs(30)));
         others();
         drop(held);
-        assert_eq!(running.join().unwrap().status, 201);
+        assert_eq!(running.join().expect("no panic").status, 201);
     });
     assert_eq!(server.get("/data-stores").json()["total"], 1);
 }
