@@ -1,4 +1,6 @@
-//! The schemas: the fields of the three kinds of entity as they are shown, and as they are taken.
+//! The schemas: the fields of the three kinds of entity as they are shown, and as they are taken, and what else goes over the wire.
+//!
+//! One file, though a long one: it is one table, and is read beside the reference from top to bottom.
 
 use serde_json::Value;
 use shelfmark::Batch;
