@@ -24,8 +24,8 @@ use self::open::{Database, Engine, SharedMemory, Storage, probe};
 use self::place::NewFile;
 use self::snapshot::{HeldSnapshot, OpenSnapshots, View, ViewCache};
 use super::{
-    Backend, BackendStats, ByteStorage, CommitOptions, Durability, Health, Limits, Maintenance,
-    MaintenanceReport, Snapshot, WriteBatch,
+    Backend, BackendActivity, BackendStats, ByteStorage, CommitOptions, Durability, Health, Limits,
+    Maintenance, MaintenanceReport, Snapshot, WriteBatch,
 };
 use crate::backend::{Concurrency, Integrity};
 use crate::error::{Error, ErrorKind, Result};
@@ -372,6 +372,13 @@ impl Backend for RedbBackend {
         *slot = Some(Engine::open(&self.storage, &self.options, false)?);
         tracing::debug!("reopened the file");
         Ok(())
+    }
+
+    fn activity(&self) -> BackendActivity {
+        BackendActivity {
+            open_snapshots: Some(self.open.figures().0),
+            commits: Some(self.commits.load(Ordering::Relaxed)),
+        }
     }
 
     /// Walks the whole file.
