@@ -10,8 +10,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use shelfmark::backend::{Backend, Keyspace};
 use shelfmark::{
-    Catalog, Change, ChangeEvent, ChangeRetention, DataSet, EntityId, ErrorKind, Expectation, NewDataStore,
-    Options, Position, Session, SetSelection, Write,
+    Batch, Catalog, Change, ChangeEvent, ChangeRetention, DataSet, EntityId, ErrorKind, Expectation,
+    IdempotencyKey, NewDataStore, Options, Position, Session, SetSelection, Write,
 };
 use shelfmark_testkit::MemoryBackend;
 use shelfmark_testkit::replay::{self, Followed};
@@ -415,5 +415,22 @@ fn a_catalog_without_a_feed_has_nothing_of_one() {
             assert!(error.to_string().contains("change_feed(true)"), "{error}");
         }
         assert_eq!(catalog.sweep().unwrap(), shelfmark::Swept::default());
+    }
+}
+
+/// Positions are compared by those who follow: there is one for each place.
+#[test]
+fn a_tenant_without_a_change_has_one_position() {
+    for bed in Bed::all() {
+        let catalog = catalog_on(&bed.backend);
+        let session = session(&catalog, "acme");
+        let before = session.newest_change().expect("a position");
+        let key = IdempotencyKey::new("nothing").expect("a key");
+        session.batch_once(&key, &Batch::new()).expect("an empty batch");
+        assert_eq!(catalog.tenants().expect("names"), ["acme"]);
+        let newest = session.newest_change().expect("a position");
+        let followed = session.changes(before, 10).expect("a page");
+        assert!(followed.items.is_empty());
+        assert_eq!(followed.position, newest, "{}", bed.name);
     }
 }

@@ -132,7 +132,16 @@ pub fn run(setup: Setup, operations: &[Operation], tally: &mut Tally) -> Result<
     tally.most_entities = tally.most_entities.max(trial.oracle.len());
     trial.compare_all()?;
     trial.step(&Operation::Reopen)?;
-    trial.compare_all()
+    trial.compare_all()?;
+    // The feeds have been followed: what follows them now belongs to a tenant that is gone.
+    for operation in [
+        Operation::DropTenant(Tenant::One),
+        Operation::FollowChanges(Tenant::One, 10),
+    ] {
+        let (resolved, outcome) = trial.step(&operation)?;
+        tally.note(&resolved, &outcome);
+    }
+    Ok(())
 }
 
 struct Trial {

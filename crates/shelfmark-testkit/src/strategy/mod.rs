@@ -25,7 +25,7 @@ use crate::system::CatalogSetup;
 pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
     // So that most sequences have something to work on; shrinking takes it away again.
     // A few have much.
-    let sets = prop_oneof![19 => 3..12_usize, 1 => 40..60_usize];
+    let sets = prop_oneof![11 => 3..12_usize, 1 => 60..80_usize];
     let start = (tenant(), 1..4_usize, 2..7_usize, sets).prop_flat_map(|(tenant, stores, assets, sets)| {
         (
             vec(draft(EntityKind::Store), stores),
@@ -120,7 +120,7 @@ fn changes() -> impl Strategy<Value = Option<Option<u64>>> {
     prop_oneof![
         1 => Just(None),
         3 => Just(Some(None)),
-        1 => (0..30_u64).prop_map(|retained| Some(Some(retained))),
+        2 => (0..12_u64).prop_map(|retained| Some(Some(retained))),
     ]
 }
 
@@ -237,7 +237,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Tenants),
         1 => tenant().prop_map(|tenant| Operation::DropTenant(tenant.other())),
         5 => (select(&Tenant::ALL[..]), 1..20_usize).prop_map(|(tenant, limit)| Operation::FollowChanges(tenant, limit)),
-        1 => Just(Operation::Sweep),
+        2 => Just(Operation::Sweep),
         6 => clock().prop_map(Operation::Clock),
         1 => Just(Operation::Sync),
         1 => Just(Operation::Reopen),

@@ -74,10 +74,11 @@ pub(crate) fn page(
         return Err(rewound());
     }
     let shown = durable.map_or(last, |durable| durable.min(last));
-    let here = after.unwrap_or(Position {
+    // Of this feed, whichever way the caller came to the beginning.
+    let here = Position {
         feed,
         sequence: start,
-    });
+    };
     if start < last {
         let first = first_sequence(view.snapshot, tenant)?.unwrap_or(last);
         if start + 1 < first {
