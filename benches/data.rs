@@ -97,9 +97,7 @@ pub fn set(asset: AssetId, n: u64, fields: usize) -> NewDataSet {
         name: Some(format!("{subject} {region} {grain} {:06}", bits >> 44)),
         tags: vec![pick(&TAGS, bits >> 24).to_owned()],
         set_type: Some("qvd".to_owned()),
-        description: Some(format!(
-            "{subject} of {region}, {grain}, as loaded by the pipeline."
-        )),
+        description: Some(format!("{subject} of {region}, {grain}.")),
         schema: (fields > 0).then(|| schema(fields, bits)),
         ..NewDataSet::new(
             asset,

@@ -100,3 +100,31 @@ pub fn json(lines: &[Line]) -> serde_json::Value {
     };
     serde_json::Value::Array(lines.iter().map(line).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(figure: f64, target: Target) -> Line {
+        Line {
+            row: "1",
+            name: "what".to_owned(),
+            figure,
+            target,
+            medians: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_target_is_met_from_its_own_side() {
+        assert_eq!(line(3.0, Target::AtLeast(3.0)).met(), Some(true));
+        assert_eq!(line(2.9, Target::AtLeast(3.0)).met(), Some(false));
+        assert_eq!(line(2.9, Target::AtMost(3.0)).met(), Some(true));
+        assert_eq!(line(3.1, Target::Millis(3.0)).met(), Some(false));
+        assert_eq!(line(f64::NAN, Target::AtLeast(3.0)).met(), Some(false));
+        assert_eq!(line(1.0, Target::Shown).met(), None);
+        let json = json(&[line(0.123_456, Target::Shown)]);
+        assert_eq!(json[0]["ratio"], 0.1235);
+        assert_eq!(json[0]["met"], serde_json::Value::Null);
+    }
+}

@@ -93,3 +93,19 @@ impl Template {
 pub fn id_at_end(key: &[u8]) -> Option<Uuid> {
     Uuid::from_slice(key.get(key.len().checked_sub(16)?..)?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::systems::assets;
+
+    #[test]
+    fn a_head_takes_about_220_bytes() {
+        let template = Template::new().unwrap();
+        let assets = assets(template.session()).unwrap();
+        let sets = template.create_sets(&assets, 0..1_000, 0).unwrap();
+        let heads = sets.iter().flatten().filter(|row| row.space == Keyspace::Set);
+        let mean = heads.map(|row| row.value.len()).sum::<usize>() / sets.len();
+        assert!((200..=240).contains(&mean), "{mean}");
+    }
+}

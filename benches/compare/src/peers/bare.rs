@@ -123,3 +123,40 @@ pub fn counters_of(rows: &[Row]) -> Vec<Vec<u8>> {
     }
     counters
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::Template;
+    use crate::systems::assets;
+
+    #[test]
+    fn a_set_is_given_the_rows_and_counters_that_the_catalog_writes() {
+        let template = Template::new().unwrap();
+        let assets = assets(template.session()).unwrap();
+        let sets = template.create_sets(&assets, 0..5, 3).unwrap();
+        let all = template.all().unwrap();
+        for rows in &sets {
+            let mut spaces: Vec<&str> = rows.iter().map(|row| row.space.name()).collect();
+            spaces.sort();
+            let expected = [
+                "set",
+                "set_by_asset",
+                "set_by_modified",
+                "set_by_name",
+                "set_by_secure_qri",
+                "set_by_technical_name",
+                "set_schema",
+            ];
+            assert_eq!(spaces, expected);
+            let counters = counters_of(rows);
+            assert_eq!(counters.len(), 2);
+            for counter in counters {
+                assert!(
+                    all.iter()
+                        .any(|row| row.space == Keyspace::Counter && row.key == counter)
+                );
+            }
+        }
+    }
+}

@@ -8,8 +8,23 @@ use heed::types::Bytes;
 use heed::{Database, Env, EnvOpenOptions, RoTxn};
 use shelfmark::backend::Keyspace;
 
+use super::native::StoredSet;
 use crate::Result;
 use crate::rows::Row;
+
+/// What a set shows of its parents: the name, and of an asset its store's id.
+type Parent = (Option<String>, Vec<u8>);
+
+fn encode(record: &impl serde::Serialize) -> Result<Vec<u8>> {
+    Ok(bincode::serde::encode_to_vec(
+        record,
+        bincode::config::standard(),
+    )?)
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    Ok(bincode::serde::decode_from_slice(bytes, bincode::config::standard())?.0)
+}
 
 /// An environment with the catalog's tables.
 pub struct Lmdb {
@@ -44,6 +59,38 @@ impl Lmdb {
             self.tables[&row.space].put(&mut transaction, &row.key, &row.value)?;
         }
         Ok(transaction.commit()?)
+    }
+
+    /// Puts sets as records of their own, with the names of their only asset and store.
+    pub fn put_records(&self, sets: &[StoredSet], names: [&str; 2]) -> Result<()> {
+        let mut transaction = self.env.write_txn()?;
+        let store: &[u8] = &[0; 16];
+        for set in sets {
+            self.tables[&Keyspace::Set].put(&mut transaction, &set.by_id(), &encode(set)?)?;
+        }
+        if let Some(set) = sets.first() {
+            let asset: Parent = (Some(names[0].to_owned()), store.to_vec());
+            self.tables[&Keyspace::Asset].put(&mut transaction, set.asset(), &encode(&asset)?)?;
+            let of_store: Parent = (Some(names[1].to_owned()), Vec::new());
+            self.tables[&Keyspace::Store].put(&mut transaction, store, &encode(&of_store)?)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// A set that was put as a record, with the names of its asset and store.
+    pub fn get_record(
+        &self,
+        snapshot: &RoTxn<'_, heed::WithTls>,
+        id: &[u8],
+    ) -> Result<(StoredSet, [Option<String>; 2])> {
+        let find = |space, key: &[u8]| {
+            self.get(snapshot, space, key)?
+                .ok_or_else(|| crate::Error::from("a record is gone"))
+        };
+        let set: StoredSet = decode(find(Keyspace::Set, id)?)?;
+        let asset: Parent = decode(find(Keyspace::Asset, set.asset())?)?;
+        let store: Parent = decode(find(Keyspace::Store, &asset.1)?)?;
+        Ok((set, [asset.0, store.0]))
     }
 
     /// How many sets there are.

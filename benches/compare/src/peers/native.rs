@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{CACHE_BYTES, Result};
 
-/// A set with the catalog's indexes as secondary keys.
+/// A set as a user would declare it, with the catalog's indexes as secondary keys.
 #[derive(Serialize, Deserialize)]
 #[native_model(id = 1, version = 1)]
 #[native_db(
@@ -22,7 +22,7 @@ use crate::{CACHE_BYTES, Result};
     secondary_key(by_modified -> Vec<u8>),
     secondary_key(by_secure_qri -> String)
 )]
-struct StoredSet {
+pub struct StoredSet {
     id: [u8; 16],
     asset: [u8; 16],
     name: Option<String>,
@@ -40,11 +40,37 @@ struct StoredSet {
 }
 
 impl StoredSet {
+    /// As it is created.
+    pub fn new(id: Uuid, modified: i64, new: &NewDataSet) -> Result<Self> {
+        Ok(Self {
+            id: id.into_bytes(),
+            asset: new.asset.ok_or("a set needs an asset")?.uuid().into_bytes(),
+            name: new.name.clone(),
+            technical_name: new.technical_name.clone(),
+            qri: new.qri.clone(),
+            secure_qri: new.secure_qri.clone(),
+            set_type: new.set_type.clone(),
+            description: new.description.clone(),
+            tags: new.tags.clone(),
+            owner: "ann".to_owned(),
+            created_by: "ann".to_owned(),
+            modified_by: "ann".to_owned(),
+            modified,
+            version: 0,
+        })
+    }
+
+    /// Its asset's id.
+    pub fn asset(&self) -> &[u8] {
+        &self.asset
+    }
+
     fn under_asset(&self, middle: &[u8]) -> Vec<u8> {
         [&self.asset, middle, &self.id].concat()
     }
 
-    fn by_id(&self) -> Vec<u8> {
+    /// Its id.
+    pub fn by_id(&self) -> Vec<u8> {
         self.id.to_vec()
     }
 
@@ -95,22 +121,7 @@ impl Native {
     pub fn create_sets<'s>(&self, sets: impl IntoIterator<Item = (Uuid, i64, &'s NewDataSet)>) -> Result<()> {
         let transaction = self.database.rw_transaction()?;
         for (id, modified, new) in sets {
-            let stored = StoredSet {
-                id: id.into_bytes(),
-                asset: new.asset.ok_or("a set needs an asset")?.uuid().into_bytes(),
-                name: new.name.clone(),
-                technical_name: new.technical_name.clone(),
-                qri: new.qri.clone(),
-                secure_qri: new.secure_qri.clone(),
-                set_type: new.set_type.clone(),
-                description: new.description.clone(),
-                tags: new.tags.clone(),
-                owner: "ann".to_owned(),
-                created_by: "ann".to_owned(),
-                modified_by: "ann".to_owned(),
-                modified,
-                version: 0,
-            };
+            let stored = StoredSet::new(id, modified, new)?;
             transaction.insert(stored)?;
         }
         Ok(transaction.commit()?)

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior, params};
 use shelfmark::{AssetId, NewDataAsset, NewDataSet, NewDataStore, StoreId, Timestamp};
 use uuid::Uuid;
@@ -54,6 +55,8 @@ impl Sqlite {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "cache_size", -(CACHE_BYTES as i64 / 1024))?;
+        // Else the bundled build prepares a statement anew whenever a value bound to it changes.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.execute_batch(SCHEMA)?;
         Ok(Self { connection })

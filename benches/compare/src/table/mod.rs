@@ -71,12 +71,20 @@ impl Measured {
 /// Measures, prints, and writes the results.
 pub fn run(settings: &Settings) -> Result<()> {
     let mut machine = machine::describe();
+    machine.push(format!("versions: {}", versions()));
+    machine.push(format!(
+        "{} rounds by turns, medians; large catalogs have {} sets",
+        settings.rounds, settings.sets
+    ));
     let mut measured = Measured::default();
+    let mut text = String::new();
     let mut step =
         |name: &str, wanted: bool, work: &dyn Fn(&Settings, &mut Measured) -> Result<()>| -> Result<()> {
             if wanted {
                 eprintln!("{name} …");
                 work(settings, &mut measured)?;
+                // After each part, so that a run that is cut short leaves what it has.
+                text = write(settings, &machine, &mut measured)?;
             }
             Ok(())
         };
@@ -117,13 +125,8 @@ pub fn run(settings: &Settings) -> Result<()> {
             Ok(())
         },
     )?;
-    machine.push(format!("load after the run: {}", machine::load()));
-    machine.push(format!("versions: {}", versions()));
-    machine.push(format!(
-        "{} rounds by turns, medians; large catalogs have {} sets",
-        settings.rounds, settings.sets
-    ));
-    write(settings, &machine, &mut measured)
+    println!("{text}");
+    Ok(())
 }
 
 /// Versions of the engine and its peers, as they were locked.
@@ -147,7 +150,8 @@ fn versions() -> String {
     versions.join(", ")
 }
 
-fn write(settings: &Settings, machine: &[String], measured: &mut Measured) -> Result<()> {
+/// Writes the results as far as they are, and gives them as Markdown.
+fn write(settings: &Settings, machine: &[String], measured: &mut Measured) -> Result<String> {
     measured
         .lines
         .sort_by_key(|line| line.row.parse::<u32>().unwrap_or(u32::MAX));
@@ -155,14 +159,17 @@ fn write(settings: &Settings, machine: &[String], measured: &mut Measured) -> Re
     for line in machine {
         text += &format!("- {line}\n");
     }
-    text += &format!("\n{}", markdown(&measured.lines));
+    text += &format!(
+        "- load at the end: {}\n\n{}",
+        machine::load(),
+        markdown(&measured.lines)
+    );
     if !measured.growth.is_empty() {
         text += "\nGrowth of the time with the catalog's size, as the exponent that fits best:\n\n| row | exponent |\n|---|---|\n";
         for (name, exponent) in &measured.growth {
             text += &format!("| {name} | {exponent:.2} |\n");
         }
     }
-    println!("{text}");
     fs::create_dir_all(&settings.out)?;
     let out = |name: &str| settings.out.join(name);
     draw(
@@ -183,7 +190,8 @@ fn write(settings: &Settings, machine: &[String], measured: &mut Measured) -> Re
     put(
         &settings.out.join("latest.json"),
         &format!("{:#}\n", json(&measured.lines)),
-    )
+    )?;
+    Ok(text)
 }
 
 fn put(path: &Path, text: &str) -> Result<()> {
