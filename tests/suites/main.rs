@@ -7,6 +7,7 @@ mod compatibility;
 mod concurrency;
 mod conformance;
 mod documents;
+mod extremes;
 mod feed;
 mod group;
 mod hooks;
