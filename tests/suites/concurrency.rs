@@ -3,14 +3,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use shelfmark::{
-    Catalog, DataSet, DataStore, ErrorKind, Expectation, NewDataStore, Patch, Query, Read, Result, Session,
-    SetSelection, StoreId, Write,
+    Catalog, DataSet, DataStore, ErrorKind, Expectation, NewDataStore, Options, Patch, Query, Read, Result,
+    Session, SetSelection, StoreId, Write,
 };
 
 use crate::support::{
-    Bed, Watchdog, assert_clean, family, new_asset, new_set, new_store, number, number_in, session,
+    Bed, Watchdog, assert_clean, assert_no_write_enters, family, new_asset, new_set, new_store, number,
+    number_in, session,
 };
 
 const THREADS: usize = 8;
@@ -316,44 +318,27 @@ fn read_one_state(session: &Session, one: StoreId, two: StoreId, asset: shelfmar
     assert_eq!(sum(), 1_000);
 }
 
-fn assert_reentrant<T: std::fmt::Debug>(outcome: Result<T>) {
-    assert_eq!(
-        outcome.expect_err("a re-entered write").kind(),
-        ErrorKind::ReentrantWrite
-    );
-}
-
 #[test]
 fn a_write_from_inside_a_write_is_refused_and_leaves_the_session_working() {
     let _watchdog = Watchdog::new("a re-entered write");
-    each(|name, catalog| {
-        let session = session(catalog, "acme");
+    for bed in Bed::all() {
+        let catalog = Options::new()
+            .change_feed(true)
+            .undrop(Duration::from_secs(3_600))
+            .on_backend(bed.backend.clone())
+            .expect("a catalog");
+        let session = session(&catalog, "acme");
         let family = family(&session);
-        // Every way into a write.
         let enter = || {
-            assert_reentrant(session.create(new_store("inner")));
-            assert_reentrant(session.create_all([new_store("inner")]));
-            assert_reentrant(session.create_batched([new_store("inner")], shelfmark::Batched::new()));
-            assert_reentrant(session.replace(family.store, 0, new_store("inner")));
-            assert_reentrant(session.patch(family.store, 0, &Patch::new()));
-            assert_reentrant(session.update(family.store, Expectation::Any, |_| {}));
-            assert_reentrant(session.delete(family.set, Expectation::Any));
-            assert_reentrant(session.delete_selected::<DataSet>(family.asset));
-            assert_reentrant(session.transact(|_| Ok(())));
-            assert_reentrant(catalog.drop_tenant("acme"));
-            assert_reentrant(catalog.repair());
-            assert_reentrant(session.replace_all([(family.store, Expectation::Any, new_store("inner"))]));
-            assert_reentrant(session.patch_all([(family.store, Expectation::Any, Patch::new())]));
-            assert_reentrant(session.update_all([(family.store, Expectation::Any)], |_, _| {}));
-            assert_reentrant(session.delete_all([(family.set, Expectation::Any)]));
-            assert_reentrant(catalog.sweep());
-            assert_reentrant(catalog.sync());
-            assert_reentrant(catalog.reopen());
-            assert_reentrant(catalog.compact());
-            assert_reentrant(catalog.verify());
-            // Reading is no write.
+            assert_no_write_enters(&catalog, &session, family.store);
+            // Nor in another tenant.
+            let elsewhere = catalog.session("elsewhere", "ann").expect("a session");
+            assert_no_write_enters(&catalog, &elsewhere, family.store);
+            // Reading is no write, and does not wait for one.
             assert!(session.exists(family.store).unwrap());
             assert!(session.would_delete([(family.set, Expectation::Any)]).is_ok());
+            let newest = session.newest_change().unwrap();
+            assert!(session.watch(newest, 10, Duration::MAX).unwrap().items.is_empty());
         };
         session
             .transact(|tx| {
@@ -362,17 +347,38 @@ fn a_write_from_inside_a_write_is_refused_and_leaves_the_session_working() {
             })
             .unwrap();
         session
+            .transact(|tx| {
+                tx.update(family.store, Expectation::Any, |_| {
+                    // Nor through the transaction itself.
+                    let mut batch = shelfmark::Batch::new();
+                    batch.create(new_store("inner"));
+                    let key = shelfmark::IdempotencyKey::new("inner").unwrap();
+                    for refused in [
+                        tx.batch(&batch).map(drop),
+                        tx.batch_once(&key, &batch).map(drop),
+                        tx.create_once(&key, new_store("inner")).map(drop),
+                        tx.restore(family.set).map(drop),
+                        tx.purge(family.set).map(drop),
+                    ] {
+                        assert_eq!(refused.unwrap_err().kind(), ErrorKind::ReentrantWrite);
+                    }
+                })
+            })
+            .unwrap();
+        session
             .update(family.store, Expectation::Any, |_| enter())
             .unwrap();
         session
             .update_all([(family.store, Expectation::Any)], |_, _| enter())
             .unwrap();
+        let name = bed.name;
         assert_eq!(session.get(family.store).unwrap().unwrap().version, 0, "{name}");
+        assert_eq!(catalog.tenants().unwrap(), ["acme"], "{name}");
         let renamed = session
             .update(family.store, 0, |store| store.name = Some("after".into()))
             .unwrap();
         assert_eq!(renamed.version, 1, "{name}");
-    });
+    }
 }
 
 #[test]

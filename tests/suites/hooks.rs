@@ -1,15 +1,18 @@
 //! Hooks: what they are asked, what they see, and that what they refuse leaves nothing.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use shelfmark::backend::Keyspace;
 use shelfmark::{
-    Batched, Catalog, DataAsset, DataSet, DataStore, Deletion, EntityId, ErrorKind, Expectation, Hook,
-    HookView, NewDataStore, Options, Patch, Proposal, Read, Result, SetSelection, Veto, Write,
+    Batch, Batched, Catalog, DataAsset, DataSet, DataStore, Deletion, EntityId, ErrorKind, Expectation, Hook,
+    HookView, IdempotencyKey, NewDataStore, Options, Patch, Proposal, Read, Restoration, Result, Veto, Write,
 };
 use shelfmark_testkit::TestEnvironment;
 
-use crate::support::{Bed, Watchdog, assert_clean, dump, family, new_asset, new_set, new_store, session};
+use crate::support::{
+    Bed, Watchdog, assert_clean, assert_no_write_enters, dump, family, new_asset, new_set, new_store, session,
+};
 
 /// Calls a closure with what every method of a hook is asked about.
 struct Every<F>(F);
@@ -508,53 +511,9 @@ impl Entering {
         let Some(catalog) = catalog else { return Ok(()) };
         let session = session(&catalog, "acme");
         let store = session.list_names(&shelfmark::Query::<DataStore>::new())?.items[0].id;
-        let any = Expectation::Any;
-        let outcomes: Vec<(&str, Result<()>)> = vec![
-            ("create", session.create(new_store("inner")).map(drop)),
-            ("create_all", session.create_all([new_store("inner")]).map(drop)),
-            (
-                "create_batched",
-                session
-                    .create_batched([new_store("inner")], Batched::new())
-                    .map(drop),
-            ),
-            (
-                "replace",
-                session.replace(store, any, new_store("inner")).map(drop),
-            ),
-            (
-                "replace_all",
-                session.replace_all([(store, any, new_store("inner"))]).map(drop),
-            ),
-            ("patch", session.patch(store, any, &Patch::new()).map(drop)),
-            (
-                "patch_all",
-                session.patch_all([(store, any, Patch::new())]).map(drop),
-            ),
-            ("update", session.update(store, any, |_| {}).map(drop)),
-            (
-                "update_all",
-                session.update_all([(store, any)], |_, _| {}).map(drop),
-            ),
-            ("delete", session.delete(store, any).map(drop)),
-            ("delete_all", session.delete_all([(store, any)]).map(drop)),
-            (
-                "delete_selected",
-                session.delete_selected::<DataSet>(SetSelection::All).map(drop),
-            ),
-            ("transact", session.transact(|_| Ok(()))),
-            ("drop_tenant", catalog.drop_tenant("acme").map(drop)),
-            ("sweep", catalog.sweep().map(drop)),
-            ("sync", catalog.sync()),
-            ("reopen", catalog.reopen()),
-            ("compact", catalog.compact().map(drop)),
-            ("verify", catalog.verify().map(drop)),
-            ("repair", catalog.repair().map(drop)),
-        ];
-        for (call, outcome) in outcomes {
-            let error = outcome.expect_err(call);
-            assert_eq!(error.kind(), ErrorKind::ReentrantWrite, "{call}: {error}");
-        }
+        assert_no_write_enters(&catalog, &session, store);
+        let newest = session.newest_change()?;
+        session.watch(newest, 10, Duration::MAX)?;
         *self.tried.lock().expect("the count") += 1;
         Ok(())
     }
@@ -572,6 +531,10 @@ impl Hook for Entering {
     fn delete(&self, _: &HookView<'_>, _: &Deletion) -> std::result::Result<(), Veto> {
         self.enter()
     }
+
+    fn restore(&self, _: &HookView<'_>, _: &Restoration) -> std::result::Result<(), Veto> {
+        self.enter()
+    }
 }
 
 #[test]
@@ -581,6 +544,8 @@ fn a_write_from_inside_a_hook_is_refused_and_never_waits_for_itself() {
         let hook = Arc::new(Entering::default());
         let catalog = Options::new()
             .hook(hook.clone())
+            .change_feed(true)
+            .undrop(Duration::from_secs(3_600))
             .on_backend(bed.backend.clone())
             .unwrap();
         let session = session(&catalog, "acme");
@@ -595,6 +560,14 @@ fn a_write_from_inside_a_hook_is_refused_and_never_waits_for_itself() {
             .unwrap();
         session.update(family.store, any, rename).unwrap();
         session.delete(family.set, any).unwrap();
+        session.restore(family.set).unwrap();
+        let mut batch = Batch::new();
+        let store = batch.create(new_store("more"));
+        batch.delete(store, 0);
+        session.batch(&batch).unwrap();
+        let key = |text| IdempotencyKey::new(text).unwrap();
+        session.batch_once(&key("one"), &batch).unwrap();
+        session.create_once(&key("two"), new_store("more")).unwrap();
         session.would_delete([(family.asset, any)]).unwrap();
         session
             .transact(|tx| {
@@ -602,7 +575,7 @@ fn a_write_from_inside_a_hook_is_refused_and_never_waits_for_itself() {
                 tx.delete(family.asset, any)
             })
             .unwrap();
-        assert!(*hook.tried.lock().unwrap() >= 8, "{}", bed.name);
+        assert!(*hook.tried.lock().unwrap() >= 14, "{}", bed.name);
         // The hook holds the catalog that holds the hook.
         hook.catalog.lock().unwrap().take();
         session.create(new_store("after")).unwrap();

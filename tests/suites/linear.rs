@@ -1,7 +1,10 @@
 //! Many threads at once, replayed one by one: in the order in which the operations took effect, the oracle must give what each of them gave.
 //!
-//! Every operation runs under an actor of its own, so what records the order tells whose turn it was: the change feed, or a hook. An operation without effect, which
+//! Every operation runs under an actor of its own, so what records the order tells whose turn it was: the change feed, or a hook. Requests with an idempotency key
+//! share few actors, since an answer is given again to the same one only: of them the ids tell which they created. An operation without effect, which
 //! nothing records, must give what the oracle gives in some state between the last effect known before it began and the first known to come after it returned.
+//!
+//! Deletions can be undone in all runs, and hooks of the test kit amend, veto and panic in most.
 //!
 //! `SHELFMARK_LINEAR_SEEDS` is how many seeds run, `SHELFMARK_LINEAR_SEED` the first of them, `SHELFMARK_LINEAR_OPERATIONS` how many operations a thread makes.
 
@@ -11,12 +14,12 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use shelfmark::{
-    Catalog, DataAsset, DataSet, DataStore, Deletion, Durability, EntityKind, Hook, HookView, NewDataAsset,
-    NewDataSet, NewDataStore, Options, Proposal, Uuid, Veto,
+    Catalog, DataAsset, DataSet, DataStore, Deletion, Durability, EntityKind, ErrorKind, Hook, HookView,
+    NewDataAsset, NewDataSet, NewDataStore, Proposal, Restoration, Uuid, Veto,
 };
 use shelfmark_testkit::operation::{
-    Actor, Draft, Edit, End, Expect, FilterSpec, Form, Input, Operation, PatchStep, PatchValue, QuerySpec,
-    ReadOp, Ref, Selection, Step, Target, Tenant, WriteOp,
+    Actor, BatchStep, Draft, Edit, End, Expect, FilterSpec, Form, Input, OnceKey, Operation, PatchStep,
+    PatchValue, QuerySpec, ReadOp, Ref, Selection, Step, Target, Tenant, WriteOp,
 };
 use shelfmark_testkit::{CatalogSetup, Failure, MemoryBackend, Oracle, Outcome, System, TestEnvironment};
 
@@ -35,19 +38,140 @@ fn what_many_did_at_once_one_could_have_done_one_after_the_other() {
     let first = number("SHELFMARK_LINEAR_SEED", 1);
     let operations = number("SHELFMARK_LINEAR_OPERATIONS", 2_000) as usize;
     for seed in first..first + seeds {
-        let (effects, without) = run(seed, operations);
-        println!("seed {seed}: {effects} operations with effect, {without} without, replayed");
+        let (effects, without, tally) = run(seed, operations);
+        println!("seed {seed}: {effects} operations with effect, {without} without, replayed; {tally:?}");
         assert!(effects > operations, "seed {seed}: hardly anything happened");
+        let short = tally.missing(seed);
+        // Few operations need not bring up everything.
+        assert!(
+            operations < 1_000 || short.is_empty(),
+            "seed {seed}: no {short:?}"
+        );
     }
 }
+
+/// How often what came up that is rare.
+#[derive(Debug, Default)]
+struct Tally(BTreeMap<&'static str, u64>);
+
+impl Tally {
+    fn of(done: &[Done]) -> Self {
+        let mut tally = Self::default();
+        for one in done {
+            match (&one.operation, &one.outcome) {
+                (Operation::Write(_, _, write), outcome) => tally.note(write, outcome),
+                (Operation::Transact(_, _, steps, _), Outcome::Transaction(outcomes, _)) => {
+                    for (step, outcome) in steps.iter().zip(outcomes) {
+                        if let Step::Write(write) = step {
+                            tally.note(write, outcome);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        tally
+    }
+
+    fn note(&mut self, write: &WriteOp, outcome: &Outcome) {
+        let what = match (write, outcome) {
+            (WriteOp::Batch(_), Outcome::Done(_)) => "batch",
+            (WriteOp::Batch(_), Outcome::Failed(failure)) => match failure.failures.first() {
+                Some((1.., _)) => "batch failed in the middle",
+                _ => "batch failed",
+            },
+            (WriteOp::CreateOnce(..) | WriteOp::BatchOnce(..), Outcome::Done(value)) => {
+                match value["replayed"] {
+                    Value::Bool(true) => "replay",
+                    _ => "first answer",
+                }
+            }
+            (WriteOp::Restore(..), Outcome::Done(_)) => "restored",
+            (WriteOp::Restore(..), Outcome::Failed(_)) => "not restored",
+            (WriteOp::Purge(..), Outcome::Done(_)) => "purged",
+            (WriteOp::Purge(..), Outcome::Failed(_)) => "not purged",
+            _ => "other",
+        };
+        *self.0.entry(what).or_default() += 1;
+        if let Outcome::Failed(failure) = outcome {
+            let kind = match failure.kind {
+                Some(ErrorKind::Vetoed) => "veto",
+                Some(ErrorKind::HookPanicked) => "panic of a hook",
+                Some(ErrorKind::KeyReused) => "key reused",
+                _ => return,
+            };
+            *self.0.entry(kind).or_default() += 1;
+        }
+    }
+
+    /// What must have come up, and did not.
+    fn missing(&self, seed: u64) -> Vec<&'static str> {
+        let mut wanted = vec![
+            "batch",
+            "batch failed",
+            "batch failed in the middle",
+            "replay",
+            "first answer",
+            "key reused",
+            "restored",
+            "not restored",
+        ];
+        if Mode::of(seed).told_by_the_feed() {
+            wanted.extend(["purged", "not purged"]);
+        }
+        if Mode::of(seed).hooks() {
+            wanted.extend(["veto", "panic of a hook"]);
+        }
+        wanted.retain(|what| !self.0.contains_key(what));
+        wanted
+    }
+}
+
+/// What a seed runs on, and what tells the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// A backend in memory, without a feed; a hook that is asked last.
+    Asked,
+    /// A file, without hooks, with a feed.
+    File,
+    /// The built-in backend in memory, with hooks and a feed.
+    Memory,
+}
+
+impl Mode {
+    fn of(seed: u64) -> Self {
+        [Mode::Asked, Mode::File, Mode::Memory][(seed % 3) as usize]
+    }
+
+    fn told_by_the_feed(self) -> bool {
+        self != Mode::Asked
+    }
+
+    /// Hooks are asked where a change is staged, so all of it is worked out there; without them most of it is done before.
+    fn hooks(self) -> bool {
+        self != Mode::File
+    }
+}
+
+/// Whom what happens to an entity is told by: its actor, or of those who share one the entity.
+fn mark(actor: &str, id: Uuid) -> String {
+    if actor.starts_with(SHARED) {
+        id.to_string()
+    } else {
+        actor.to_owned()
+    }
+}
+
+/// How the actors of requests with an idempotency key begin.
+const SHARED: &str = "keyed";
 
 /// Records whom every change that is asked about is made by, in the order in which they are staged: that of the commits, and within a group.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<String>>);
 
 impl Recorder {
-    fn note(&self, view: &HookView<'_>) -> Result<(), Veto> {
-        self.0.lock().expect("the record").push(view.actor().to_owned());
+    fn note(&self, view: &HookView<'_>, id: Uuid) -> Result<(), Veto> {
+        self.0.lock().expect("the record").push(mark(view.actor(), id));
         Ok(())
     }
 }
@@ -57,20 +181,24 @@ impl Hook for Recorder {
         "recorder"
     }
 
-    fn store(&self, view: &HookView<'_>, _: &mut Proposal<'_, DataStore>) -> Result<(), Veto> {
-        self.note(view)
+    fn store(&self, view: &HookView<'_>, change: &mut Proposal<'_, DataStore>) -> Result<(), Veto> {
+        self.note(view, change.id.uuid())
     }
 
-    fn asset(&self, view: &HookView<'_>, _: &mut Proposal<'_, DataAsset>) -> Result<(), Veto> {
-        self.note(view)
+    fn asset(&self, view: &HookView<'_>, change: &mut Proposal<'_, DataAsset>) -> Result<(), Veto> {
+        self.note(view, change.id.uuid())
     }
 
-    fn set(&self, view: &HookView<'_>, _: &mut Proposal<'_, DataSet>) -> Result<(), Veto> {
-        self.note(view)
+    fn set(&self, view: &HookView<'_>, change: &mut Proposal<'_, DataSet>) -> Result<(), Veto> {
+        self.note(view, change.id.uuid())
     }
 
-    fn delete(&self, view: &HookView<'_>, _: &Deletion) -> Result<(), Veto> {
-        self.note(view)
+    fn delete(&self, view: &HookView<'_>, deletion: &Deletion) -> Result<(), Veto> {
+        self.note(view, deletion.id.uuid())
+    }
+
+    fn restore(&self, view: &HookView<'_>, restoration: &Restoration) -> Result<(), Veto> {
+        self.note(view, restoration.id.uuid())
     }
 }
 
@@ -85,35 +213,48 @@ struct Done {
     returned: u64,
 }
 
-fn run(seed: u64, operations: usize) -> (usize, usize) {
+impl Done {
+    /// What tells its place in the order.
+    fn mark(&self) -> Option<String> {
+        match self.created.first() {
+            None if self.actor.starts_with(SHARED) => None,
+            first => Some(mark(&self.actor, first.copied().unwrap_or_default())),
+        }
+    }
+}
+
+fn run(seed: u64, operations: usize) -> (usize, usize, Tally) {
+    let mode = Mode::of(seed);
     let setup = CatalogSetup {
         unique_technical_names: seed.is_multiple_of(2),
+        hooks: mode.hooks(),
+        undrop: Some(24 * 60 * 60 * 1_000),
         ..CatalogSetup::default()
     };
-    let options = Options::new()
-        .unique_technical_names(setup.unique_technical_names)
+    let options = setup
+        .options()
         .durability(Durability::Deferred)
         .environment(TestEnvironment::new(1).environment());
     let directory = tempfile::tempdir().expect("a directory");
     let recorder = Arc::new(Recorder::default());
-    let catalog = match seed % 3 {
-        // Hooks are asked where a change is staged, so all of it is worked out there; without them most of it is done before.
-        0 => options
+    let catalog = match mode {
+        Mode::Asked => options
             .hook(recorder.clone())
             .on_backend(Arc::new(MemoryBackend::new())),
-        1 => options
+        Mode::File => options
             .change_feed(true)
             .create(directory.path().join("catalog.shelf")),
-        _ => options.change_feed(true).in_memory(),
+        Mode::Memory => options.change_feed(true).in_memory(),
     };
     let catalog = catalog.expect("a catalog");
     let done = work(&catalog, setup, seed, operations);
     assert_clean(&catalog, &format!("seed {seed}"));
-    let order = match seed % 3 {
-        0 => std::mem::take(&mut *recorder.0.lock().expect("the record")),
-        _ => fed(&catalog),
+    let order = match mode.told_by_the_feed() {
+        true => fed(&catalog),
+        false => std::mem::take(&mut *recorder.0.lock().expect("the record")),
     };
-    replay(seed, setup, &order, &done)
+    let (effects, without) = replay(seed, setup, &order, &done);
+    (effects, without, Tally::of(&done))
 }
 
 /// Whom each change is made by, in the order of the change feed.
@@ -124,7 +265,11 @@ fn fed(catalog: &Catalog) -> Vec<String> {
     let (mut actors, mut after) = (Vec::new(), None);
     loop {
         let page = session.changes(after, 1_000).expect("changes");
-        actors.extend(page.items.into_iter().filter_map(|change| change.actor));
+        actors.extend(
+            page.items
+                .into_iter()
+                .filter_map(|change| Some(mark(&change.actor?, change.id.uuid()))),
+        );
         after = Some(page.position);
         if !page.more {
             return actors;
@@ -134,7 +279,7 @@ fn fed(catalog: &Catalog) -> Vec<String> {
 
 /// Lets the threads work, and gives what they did.
 fn work(catalog: &Catalog, setup: CatalogSetup, seed: u64, operations: usize) -> Vec<Done> {
-    let (pool, clock) = (Mutex::new(Pool::default()), AtomicU64::new(0));
+    let (pool, clock) = (Mutex::new(Pool::new(seed)), AtomicU64::new(0));
     let tick = || clock.fetch_add(1, Ordering::SeqCst);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
@@ -146,7 +291,17 @@ fn work(catalog: &Catalog, setup: CatalogSetup, seed: u64, operations: usize) ->
                     let mut done = Vec::with_capacity(operations);
                     for n in 0..operations {
                         let operation = pool.lock().expect("the pool").operation(&mut random);
-                        let actor = format!("t{thread}-{n:04}");
+                        let actor = match &operation {
+                            Operation::Write(
+                                _,
+                                _,
+                                WriteOp::CreateOnce(key, _) | WriteOp::BatchOnce(key, _),
+                            ) => {
+                                // Two share most keys.
+                                format!("{SHARED} {}", random.below(8) / 7 + u64::from(key.key % 2))
+                            }
+                            _ => format!("t{thread}-{n:04}"),
+                        };
                         let began = tick();
                         let (outcome, created) = system.run_as(&actor, &operation);
                         let returned = tick();
@@ -179,10 +334,11 @@ fn replay(seed: u64, setup: CatalogSetup, order: &[String], done: &[Done]) -> (u
     let place = |one: &Done| {
         // What a deletion would take hooks are asked about too.
         let writes = !matches!(one.operation, Operation::Read(..)) && succeeded(&one.outcome);
-        last.get(one.actor.as_str()).copied().filter(|_| writes)
+        let mark = one.mark().filter(|_| writes)?;
+        last.get(mark.as_str()).copied()
     };
     let (mut effects, rest): (Vec<&Done>, Vec<&Done>) = done.iter().partition(|one| place(one).is_some());
-    effects.sort_by_key(|one| place(one));
+    effects.sort_by_cached_key(|one| place(one));
     let windows = Windows::new(&effects);
     for (at, effect) in effects.iter().enumerate() {
         let (first, last) = windows.of(effect);
@@ -231,6 +387,7 @@ fn replay(seed: u64, setup: CatalogSetup, order: &[String], done: &[Done]) -> (u
     (effects.len(), without)
 }
 
+/// Whether a write succeeded.
 fn succeeded(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Done(_) | Outcome::Transaction(_, None))
 }
@@ -242,6 +399,9 @@ fn found(one: &Done, created: &HashSet<Uuid>) -> Outcome {
             && !known(by)
         {
             *by = Uuid::nil();
+        }
+        for (_, failure) in &mut *failure.failures {
+            mend(failure, known);
         }
     }
     fn mend_all(outcome: &mut Outcome, known: &impl Fn(&Uuid) -> bool) {
@@ -258,7 +418,7 @@ fn found(one: &Done, created: &HashSet<Uuid>) -> Outcome {
     }
     let mut outcome = one.outcome.clone();
     mend_all(&mut outcome, &|id| {
-        created.contains(id) || one.created.contains(id)
+        created.contains(id) || one.created.contains(id) || BatchStep::is_placeholder(*id)
     });
     outcome
 }
@@ -320,12 +480,34 @@ struct Pool {
     assets: Vec<Uuid>,
     sets: Vec<Uuid>,
     versions: HashMap<Uuid, u64>,
+    /// What was deleted last, and may have been restored or purged since.
+    dropped: Vec<(EntityKind, Uuid)>,
+    hooks: bool,
+    purges: bool,
+    /// How many requests with an idempotency key there were, and what was asked with each key last.
+    keyed: u64,
+    asked: HashMap<u8, Operation>,
 }
+
+/// How many requests there are with one key before another one comes.
+const PER_KEY: u64 = 16;
+/// How many of what was deleted is known.
+const DROPPED: usize = 30;
 
 /// Of how many entities of each kind ids are kept, before more is deleted than created.
 const MANY: [usize; 3] = [4, 10, 30];
 
 impl Pool {
+    fn new(seed: u64) -> Self {
+        let mode = Mode::of(seed);
+        Self {
+            hooks: mode.hooks(),
+            // No hook is asked about a purge.
+            purges: mode.told_by_the_feed(),
+            ..Self::default()
+        }
+    }
+
     fn of(&mut self, kind: EntityKind) -> &mut Vec<Uuid> {
         match kind {
             EntityKind::Store => &mut self.stores,
@@ -357,8 +539,19 @@ impl Pool {
     }
 
     fn draft(&mut self, random: &mut Random, kind: EntityKind) -> Draft {
-        let name = format!("name {}", random.below(40));
-        let tags = vec![format!("tag {}", random.below(3))];
+        let mut name = format!("name {}", random.below(40));
+        let mut tags = vec![format!("tag {}", random.below(3))];
+        if self.hooks {
+            // What the hooks of the test kit add to, mend, keep, or panic at.
+            match random.below(100) {
+                0..8 => tags.push("silver".to_owned()),
+                8..12 => tags.push("Gold".to_owned()),
+                12..15 => name.clear(),
+                15 => "İ".clone_into(&mut name),
+                16..19 => "ǆ".clone_into(&mut name),
+                _ => {}
+            }
+        }
         match kind {
             EntityKind::Store => Draft {
                 parent: None,
@@ -392,7 +585,8 @@ impl Pool {
     fn operation(&mut self, random: &mut Random) -> Operation {
         let (tenant, actor) = (Tenant::One, Actor::Ann);
         match random.below(100) {
-            0..70 => Operation::Write(tenant, actor, self.write(random)),
+            0..6 => self.once(random),
+            6..70 => Operation::Write(tenant, actor, self.write(random)),
             70..80 => {
                 let steps = (0..1 + random.below(4))
                     .map(|_| match random.below(4) {
@@ -442,7 +636,9 @@ impl Pool {
             return WriteOp::Create(self.draft(random, kind));
         }
         let kind = EntityKind::ALL[[0, 1, 1, 2, 2, 2, 2][random.below(7) as usize]];
-        match random.below(100) {
+        match random.below(116) {
+            100..110 => WriteOp::Batch(self.batch(random)),
+            110..116 => self.undrop(random),
             0..30 => WriteOp::Create(self.draft(random, kind)),
             30..35 => WriteOp::CreateAll(
                 (0..1 + random.below(3))
@@ -471,7 +667,11 @@ impl Pool {
                     ),
                     PatchStep::Add(
                         "/description".to_owned(),
-                        PatchValue::Json(json!(format!("patched {}", random.below(9)))),
+                        PatchValue::Json(json!(match random.below(20) {
+                            // What the hooks of the test kit veto.
+                            0 => "some words.".to_owned(),
+                            n => format!("patched {n}"),
+                        })),
                     ),
                 ];
                 WriteOp::Patch(kind, self.target(random, kind), steps)
@@ -485,6 +685,97 @@ impl Pool {
         }
     }
 
+    /// One that is often the last one with its key, which others ask at the same time, sometimes another one with that key.
+    fn once(&mut self, random: &mut Random) -> Operation {
+        let key = OnceKey {
+            key: (self.keyed / PER_KEY) as u8,
+            again: false,
+        };
+        self.keyed += 1;
+        if let Some(asked) = self.asked.get(&key.key)
+            && random.below(6) > 0
+        {
+            return asked.clone();
+        }
+        let write = match random.below(2) {
+            0 => {
+                let kind = EntityKind::ALL[random.below(3) as usize];
+                WriteOp::CreateOnce(key, self.draft(random, kind))
+            }
+            _ => {
+                // What it creates tells its place.
+                let mut steps = self.batch(random);
+                let store = self.draft(random, EntityKind::Store);
+                steps.push(BatchStep::Create(store));
+                WriteOp::BatchOnce(key, steps)
+            }
+        };
+        let operation = Operation::Write(Tenant::One, Actor::Ann, write);
+        self.asked.insert(key.key, operation.clone());
+        operation
+    }
+
+    /// Operations that rest on one another, on what is there, and on what may be gone.
+    fn batch(&mut self, random: &mut Random) -> Vec<BatchStep> {
+        let mut steps = Vec::new();
+        let mut made: Vec<(EntityKind, Uuid)> = Vec::new();
+        for position in 0..1 + random.below(4) as usize {
+            let kind = EntityKind::ALL[[0, 1, 1, 2, 2][random.below(5) as usize]];
+            let local = |of: EntityKind, random: &mut Random| {
+                let known: Vec<Uuid> = made
+                    .iter()
+                    .filter(|(kind, _)| *kind == of)
+                    .map(|(_, id)| *id)
+                    .collect();
+                match known.len() as u64 {
+                    0 => None,
+                    len => {
+                        Some(Ref::Exact(known[random.below(len) as usize])).filter(|_| random.below(4) > 0)
+                    }
+                }
+            };
+            let mut target = self.target(random, kind);
+            if let Some(id) = local(kind, random) {
+                let expect = [Expect::Any, Expect::Exactly(0)][random.below(2) as usize];
+                target = Target { id, expect };
+            }
+            steps.push(match random.below(10) {
+                0..6 => {
+                    let mut draft = self.draft(random, kind);
+                    let parent = match kind {
+                        EntityKind::Store => None,
+                        EntityKind::Asset => local(EntityKind::Store, random),
+                        EntityKind::Set => local(EntityKind::Asset, random),
+                    };
+                    draft.parent = parent.or(draft.parent);
+                    made.push((kind, BatchStep::placeholder(position)));
+                    BatchStep::Create(draft)
+                }
+                6 => BatchStep::Replace(target, self.draft(random, kind)),
+                7 | 8 => {
+                    let description = PatchValue::Json(json!(format!("patched {}", random.below(9))));
+                    let patch = vec![PatchStep::Add("/description".to_owned(), description)];
+                    BatchStep::Patch(kind, target, patch)
+                }
+                _ => BatchStep::Delete(kind, target),
+            });
+        }
+        steps
+    }
+
+    fn undrop(&mut self, random: &mut Random) -> WriteOp {
+        let at = match self.dropped.len() as u64 {
+            0 => return WriteOp::Restore(EntityKind::Set, Ref::Exact(Uuid::from_u128(u128::MAX))),
+            len => random.below(len) as usize,
+        };
+        let (kind, id) = self.dropped[at];
+        let id = Ref::Exact(id);
+        match random.below(3) {
+            0 if self.purges => WriteOp::Purge(kind, id),
+            _ => WriteOp::Restore(kind, id),
+        }
+    }
+
     /// Those that look at one state; a walk looks at several.
     fn read(&mut self, random: &mut Random) -> ReadOp {
         let kind = EntityKind::ALL[random.below(3) as usize];
@@ -492,7 +783,11 @@ impl Pool {
             EntityKind::Set => Selection::InAssets(vec![self.any(random, EntityKind::Asset)]),
             _ => Selection::All,
         };
-        match random.below(6) {
+        match random.below(7) {
+            6 if !self.dropped.is_empty() => {
+                let (kind, id) = self.dropped[random.below(self.dropped.len() as u64) as usize];
+                ReadOp::Dropped(kind, Ref::Exact(id))
+            }
             0 => ReadOp::Get(kind, self.any(random, kind)),
             1 => ReadOp::GetMany(kind, (0..3).map(|_| self.any(random, kind)).collect()),
             2 => ReadOp::Count(kind, selection),
@@ -542,8 +837,38 @@ impl Pool {
                 self.note_versions(value);
             }
             WriteOp::CreateAll(_) => self.note_ids(EntityKind::Set, value),
+            WriteOp::Batch(steps) => self.note_batch(steps, value),
+            WriteOp::CreateOnce(..) | WriteOp::BatchOnce(..) if value["replayed"] == true => {}
+            WriteOp::CreateOnce(_, draft) => self.note_ids(draft.kind(), &value["value"]["id"]),
+            WriteOp::BatchOnce(_, steps) => self.note_batch(steps, &value["value"]),
+            WriteOp::Delete(kind, target) => self.note_dropped(*kind, std::slice::from_ref(target)),
+            WriteOp::DeleteAll(kind, targets) => self.note_dropped(*kind, targets),
+            WriteOp::Restore(kind, _) => {
+                self.note_ids(*kind, &value["id"]);
+                self.note_versions(value);
+            }
             _ => self.note_versions(value),
         }
+    }
+
+    fn note_batch(&mut self, steps: &[BatchStep], value: &Value) {
+        for (at, step) in steps.iter().enumerate() {
+            match step {
+                BatchStep::Create(draft) => self.note_ids(draft.kind(), &value[at]["id"]),
+                BatchStep::Delete(kind, target) => self.note_dropped(*kind, std::slice::from_ref(target)),
+                _ => self.note_versions(&value[at]),
+            }
+        }
+    }
+
+    fn note_dropped(&mut self, kind: EntityKind, targets: &[Target]) {
+        let ids = targets.iter().filter_map(|target| match target.id {
+            Ref::Exact(id) if !BatchStep::is_placeholder(id) => Some((kind, id)),
+            _ => None,
+        });
+        self.dropped.extend(ids);
+        let more = self.dropped.len().saturating_sub(DROPPED);
+        self.dropped.drain(..more);
     }
 
     fn note_ids(&mut self, kind: EntityKind, value: &Value) {

@@ -9,6 +9,7 @@ mod conformance;
 mod corruption;
 mod crashes;
 mod documents;
+mod extremes;
 mod faults;
 mod feed;
 mod formats;

@@ -6,8 +6,12 @@ use proptest::test_runner::{
     Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRng, TestRunner,
 };
 use shelfmark::ErrorKind;
+use shelfmark::backend::Keyspace;
 use shelfmark_testkit::run::{Tally, run};
-use shelfmark_testkit::strategy::sequence;
+use shelfmark_testkit::strategy::{from_seed, sequence};
+use shelfmark_testkit::{CatalogSetup, MemoryBackend, Oracle, Storage, System};
+
+use crate::support::rows;
 
 /// The most operations of one sequence.
 const MOST: usize = 100;
@@ -71,4 +75,41 @@ fn the_catalog_does_what_the_oracle_says() {
         tally.never_done()
     );
     assert!(tally.most_entities > 50, "{tally:#?}");
+}
+
+/// Whatever is done: without a feed and without undrop nothing remembers the past but the answers to requests with an idempotency key.
+#[test]
+fn without_feed_and_undrop_their_keyspaces_stay_empty() {
+    let of_requests = [Keyspace::Request, Keyspace::RequestByExpiry];
+    let (mut answers, mut gone) = (0, 0);
+    for seed in 0..24 {
+        let (setup, operations) = from_seed(seed, MOST);
+        let setup = CatalogSetup {
+            change_feed: false,
+            retained_changes: None,
+            undrop: None,
+            ..setup.catalog
+        };
+        let memory = MemoryBackend::new();
+        let mut system = System::create("memory", Storage::Memory(memory.clone()), setup).expect("a catalog");
+        let mut oracle = Oracle::new(setup);
+        for operation in &operations {
+            let (resolved, expected) = oracle.apply(operation);
+            let found = system.run(&resolved);
+            assert!(
+                found.agrees_with(&expected),
+                "seed {seed}: {resolved:?}\n{expected:?}\n{found:?}"
+            );
+            for &space in Keyspace::ALL.iter().filter(|space| space.remembers()) {
+                let rows = rows(&memory, space).len();
+                if of_requests.contains(&space) {
+                    answers += rows;
+                } else {
+                    assert_eq!(rows, 0, "seed {seed}: {} after {resolved:?}", space.name());
+                }
+            }
+        }
+        gone += oracle.gone().count();
+    }
+    assert!(answers > 0 && gone > 0, "{answers} answers, {gone} gone");
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use shelfmark::backend::{Backend, CommitOptions, Direction, KeyRange, Keyspace, WriteBatch};
 use shelfmark::{
-    AssetId, Catalog, DataField, FieldType, JsonObject, NewDataAsset, NewDataSet, NewDataStore, Options,
-    Schema, Session, SetId, StoreId, Write,
+    AssetId, Batch, Batched, Catalog, DataField, DataSet, ErrorKind, Expectation, FieldType, IdempotencyKey,
+    JsonObject, NewDataAsset, NewDataSet, NewDataStore, Options, Patch, Result, Schema, Session, SetId,
+    SetSelection, StoreId, Write,
 };
 use shelfmark_testkit::MemoryBackend;
 
@@ -110,6 +111,74 @@ pub fn family(session: &Session) -> Family {
         .expect("a set")
         .id;
     Family { store, asset, set }
+}
+
+/// The outcome of every call that writes, by name, about a store that is there.
+pub fn every_write(catalog: &Catalog, session: &Session, store: StoreId) -> Vec<(&'static str, Result<()>)> {
+    let any = Expectation::Any;
+    let key = IdempotencyKey::new("inner").expect("a key");
+    let mut batch = Batch::new();
+    batch.create(new_store("inner"));
+    vec![
+        ("create", session.create(new_store("inner")).map(drop)),
+        ("create_all", session.create_all([new_store("inner")]).map(drop)),
+        (
+            "create_batched",
+            session
+                .create_batched([new_store("inner")], Batched::new())
+                .map(drop),
+        ),
+        (
+            "replace",
+            session.replace(store, any, new_store("inner")).map(drop),
+        ),
+        (
+            "replace_all",
+            session.replace_all([(store, any, new_store("inner"))]).map(drop),
+        ),
+        ("patch", session.patch(store, any, &Patch::new()).map(drop)),
+        (
+            "patch_all",
+            session.patch_all([(store, any, Patch::new())]).map(drop),
+        ),
+        ("update", session.update(store, any, |_| {}).map(drop)),
+        (
+            "update_all",
+            session.update_all([(store, any)], |_, _| {}).map(drop),
+        ),
+        ("delete", session.delete(store, any).map(drop)),
+        ("delete_all", session.delete_all([(store, any)]).map(drop)),
+        (
+            "delete_selected",
+            session.delete_selected::<DataSet>(SetSelection::All).map(drop),
+        ),
+        ("batch", session.batch(&batch).map(drop)),
+        ("an empty batch", session.batch(&Batch::new()).map(drop)),
+        (
+            "create_once",
+            session.create_once(&key, new_store("inner")).map(drop),
+        ),
+        ("batch_once", session.batch_once(&key, &batch).map(drop)),
+        ("restore", session.restore(store).map(drop)),
+        ("purge", session.purge(store).map(drop)),
+        ("transact", session.transact(|_| Ok(()))),
+        ("drop_tenant", catalog.drop_tenant(session.tenant()).map(drop)),
+        ("sweep", catalog.sweep().map(drop)),
+        ("sync", catalog.sync()),
+        ("reopen", catalog.reopen()),
+        ("compact", catalog.compact().map(drop)),
+        ("verify", catalog.verify().map(drop)),
+        ("repair", catalog.repair().map(drop)),
+    ]
+}
+
+/// That every call that writes is refused here, since the thread is inside a write.
+#[track_caller]
+pub fn assert_no_write_enters(catalog: &Catalog, session: &Session, store: StoreId) {
+    for (call, outcome) in every_write(catalog, session, store) {
+        let error = outcome.expect_err(call);
+        assert_eq!(error.kind(), ErrorKind::ReentrantWrite, "{call}: {error}");
+    }
 }
 
 pub fn new_store(name: &str) -> NewDataStore {

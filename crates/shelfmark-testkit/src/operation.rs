@@ -291,6 +291,11 @@ impl BatchStep {
     pub fn placeholder(position: usize) -> Uuid {
         Uuid::from_u128(0xBA7C << 112 | position as u128)
     }
+
+    /// Whether an id is such a placeholder.
+    pub fn is_placeholder(id: Uuid) -> bool {
+        id.as_u128() >> 112 == 0xBA7C
+    }
 }
 
 /// An idempotency key.

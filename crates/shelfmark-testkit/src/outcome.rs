@@ -104,7 +104,7 @@ impl Failure {
                 .map(|store| (ids.canonical(store.store.uuid()), store.assets))
                 .collect(),
             name_taken: error.name_taken().map(|id| match ids.as_they_are {
-                true => Box::new(id.uuid()),
+                true => Box::new(ids.canonical(id.uuid())),
                 false => Box::new(ids.canonical.get(&id.uuid()).copied().unwrap_or_default()),
             }),
             bulk: error.bulk().map(|bulk| Box::new((bulk.index, bulk.stored))),

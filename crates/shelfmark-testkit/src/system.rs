@@ -41,6 +41,30 @@ pub struct CatalogSetup {
     pub undrop: Option<u64>,
 }
 
+impl CatalogSetup {
+    /// Options that open a catalog so. Hooks amend, veto and panic by what they see of tags, technical names and descriptions.
+    pub fn options(&self) -> Options {
+        let retention = ChangeRetention::keep_all();
+        let retention = self
+            .retained_changes
+            .map_or(retention, |changes| retention.count(changes));
+        let mut options = Options::new()
+            .change_feed(self.change_feed)
+            .change_retention(retention)
+            .unique_technical_names(self.unique_technical_names);
+        if self.hooks {
+            options = hooks::register(options);
+        }
+        if let Some(expiry) = self.idempotency_expiry {
+            options = options.idempotency_expiry(Duration::from_millis(expiry));
+        }
+        if let Some(millis) = self.undrop {
+            options = options.undrop(Duration::from_millis(millis));
+        }
+        options
+    }
+}
+
 /// What a system keeps its catalog in.
 #[derive(Debug)]
 pub enum Storage {
@@ -184,27 +208,10 @@ impl System {
             Storage::Bytes { cache_bytes, .. } => cache_bytes,
             _ => 4 << 20,
         };
-        let mut options = Options::new();
-        if self.setup.hooks {
-            options = hooks::register(options);
-        }
-        if let Some(expiry) = self.setup.idempotency_expiry {
-            options = options.idempotency_expiry(Duration::from_millis(expiry));
-        }
-        let retention = ChangeRetention::keep_all();
-        let retention = self
-            .setup
-            .retained_changes
-            .map_or(retention, |changes| retention.count(changes));
-        if let Some(millis) = self.setup.undrop {
-            options = options.undrop(Duration::from_millis(millis));
-        }
-        options
-            .change_feed(self.setup.change_feed)
-            .change_retention(retention)
+        self.setup
+            .options()
             .cache_bytes(cache_bytes)
             .durability(durability)
-            .unique_technical_names(self.setup.unique_technical_names)
             .environment(self.environment.environment())
     }
 

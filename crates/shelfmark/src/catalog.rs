@@ -18,7 +18,8 @@ use crate::snapshot::CatalogSnapshot;
 use crate::tenant_cache::TenantCache;
 
 /// An open catalog. Cheap to clone; all clones are the same catalog, and the file is closed when the last one, its sessions and its snapshots are
-/// gone.
+/// gone. Sessions and snapshots work on without it, but nobody waits any more: dropping the last clone ends each [`Session::watch`], so that threads that do
+/// nothing else let go of the file.
 ///
 /// ```
 /// use shelfmark::{Catalog, NewDataStore, Read, Write};
@@ -35,6 +36,18 @@ use crate::tenant_cache::TenantCache;
 #[derive(Clone)]
 pub struct Catalog {
     pub(crate) inner: Arc<Inner>,
+    _handles: Arc<Handles>,
+}
+
+/// What the clones of a catalog share and nothing else does: it goes with the last one.
+struct Handles(Arc<Inner>);
+
+impl Drop for Handles {
+    fn drop(&mut self) {
+        if let Some(feed) = &self.0.feed {
+            feed.close();
+        }
+    }
 }
 
 /// What sessions and snapshots share.
@@ -104,6 +117,14 @@ impl fmt::Debug for Catalog {
 }
 
 impl Catalog {
+    pub(crate) fn over(inner: Inner) -> Self {
+        let inner = Arc::new(inner);
+        Self {
+            _handles: Arc::new(Handles(Arc::clone(&inner))),
+            inner,
+        }
+    }
+
     /// Makes a new file with the default [`Options`] and opens it.
     ///
     /// # Errors

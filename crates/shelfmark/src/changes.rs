@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
 use crate::engine::{TenantView, follow};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
 use crate::reentry;
 use crate::session::Session;
@@ -359,7 +359,8 @@ impl Session {
     /// As [`Session::changes`], and where there is nothing yet waits for it, for `timeout` at the most; then the page is empty. Commits of this process wake it
     /// at once; where other processes write too, it also looks once a second. The thread waits: no other one works for it.
     ///
-    /// Inside a transaction or an update closure it does not wait: what it would wait for could not come.
+    /// Inside a transaction, an update closure or a hook it does not wait: what it would wait for could not come. Once the last handle of the [`Catalog`](crate::Catalog)
+    /// has been dropped it waits no more, and who waits then is woken: `Closed` where there is nothing to show.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -380,7 +381,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Those of [`Session::changes`].
+    /// Those of [`Session::changes`]; `Closed`.
     pub fn watch(
         &self,
         after: impl Into<Option<Position>>,
@@ -403,6 +404,12 @@ impl Session {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(page);
             }
+            if feed.is_closed() {
+                return Err(Error::new(
+                    ErrorKind::Closed,
+                    "the last handle of the catalog was dropped: keep one for as long as changes are waited for",
+                ));
+            }
             feed.wait(seen, left.into_iter().chain(poll).min());
         }
     }
@@ -411,7 +418,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
 
     #[test]
     fn a_position_is_short_text_and_nothing_else_is_one() {

@@ -102,6 +102,8 @@ error_kinds! {
     Unavailable => "UNAVAILABLE",
     /// Whether the commit became durable cannot be told. Read before you retry.
     CommitUnknown => "COMMIT_UNKNOWN",
+    /// The last [`Catalog`](crate::Catalog) handle was dropped, so nobody waits any more. Stop following, or keep a handle.
+    Closed => "CLOSED",
     /// Open snapshots or transactions stand in the way. Drop them and try again.
     Busy => "BUSY",
     /// Others kept changing the same entity until the retries were used up. Try again later.

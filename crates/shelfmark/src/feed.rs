@@ -15,6 +15,7 @@
 //! Where a backend has no deferred commits, all of it is left out.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(crate) struct Feed {
     /// Grows with everything that may have brought something to show.
     commits: Mutex<u64>,
     committed: Condvar,
+    /// Whether no handle of the catalog is left.
+    closed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -146,6 +149,17 @@ impl Feed {
     fn wake(&self) {
         *lock(&self.commits) += 1;
         self.committed.notify_all();
+    }
+
+    /// Wakes who waits, to find that there is nothing to wait for.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Whether nobody may wait any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// What to hand to [`Feed::wait`], taken before one looks.

@@ -155,10 +155,7 @@ pub(crate) fn open(backend: Arc<dyn Backend>, options: &Options) -> Result<Catal
         undrop: options.undrop,
         hooks: options.hooks.clone(),
     };
-    let inner = Inner::new(backend, options.durability, settings);
-    Ok(Catalog {
-        inner: Arc::new(inner),
-    })
+    Ok(Catalog::over(Inner::new(backend, options.durability, settings)))
 }
 
 fn flags(snapshot: &dyn Snapshot) -> Result<u8> {

@@ -179,6 +179,8 @@ pub trait Write: Read {
         mut f: impl FnMut(&mut <I::Entity as Entity>::New),
     ) -> Result<I::Entity> {
         let expectation = expectation.into();
+        // Whether it is refused inside of a write does not depend on what it would read.
+        self.outside_of_writes(|| ())?;
         for _ in 0..UPDATE_ATTEMPTS {
             let state = self
                 .with_view(|view| view.state::<I::Entity>(id.uuid(), true))?
@@ -223,6 +225,7 @@ pub trait Write: Read {
         let any = members
             .iter()
             .any(|(_, expectation)| *expectation == Expectation::Any);
+        self.outside_of_writes(|| ())?;
         for _ in 0..UPDATE_ATTEMPTS {
             let read = |&(id, expectation): &(I, Expectation)| {
                 let state = self

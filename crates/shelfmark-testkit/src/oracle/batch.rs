@@ -1,6 +1,7 @@
 //! Declarative batches and requests with an idempotency key.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 use shelfmark::{EntityKind, ErrorKind};
@@ -149,7 +150,7 @@ impl Oracle {
         answer: Answer,
     ) -> Answer {
         let now = self.environment.now();
-        let id = (tenant.name(), actor.name(), key.key);
+        let id = (tenant.name(), self.actor(actor), key.key);
         if let Some(request) = before.requests.get(&id).filter(|request| request.expiry > now) {
             let answer = if request.asked == asked {
                 Ok(json!({ "replayed": true, "value": request.answer }))
@@ -169,10 +170,9 @@ impl Oracle {
             answer: answer.clone(),
         };
         // A recording sweeps what has expired, which is never more here than it takes: so it stays away when the clock goes back.
-        self.state
-            .requests
-            .retain(|(of, ..), request| *of != tenant.name() || request.expiry > now);
-        self.state.requests.insert(id, request);
+        let requests = Rc::make_mut(&mut self.state.requests);
+        requests.retain(|(of, ..), request| *of != tenant.name() || request.expiry > now);
+        requests.insert(id, Rc::new(request));
         // The record is a write: where nothing else makes the tenant, it does.
         self.state.tenants.entry(tenant.name()).or_default();
         Ok(json!({ "replayed": false, "value": answer }))

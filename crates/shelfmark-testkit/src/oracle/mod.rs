@@ -198,7 +198,7 @@ impl Oracle {
             Operation::Sweep => return self.sweep_changes(),
             Operation::DropTenant(tenant) => {
                 self.state.feeds.drop_tenant(*tenant);
-                self.state.requests.retain(|(of, ..), _| *of != tenant.name());
+                Rc::make_mut(&mut self.state.requests).retain(|(of, ..), _| *of != tenant.name());
                 self.state.dropped.remove(tenant.name());
                 return json!(self.state.tenants.remove(tenant.name()).is_some());
             }

@@ -33,7 +33,7 @@ pub(super) struct Record {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entities(pub(super) BTreeMap<Uuid, Rc<Record>>);
 
-/// Everything. Cloned for snapshots and transactions.
+/// Everything. Cloned for snapshots and transactions: what grows with a sequence and seldom changes is shared.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) tenants: BTreeMap<&'static str, Entities>,
@@ -41,10 +41,13 @@ pub(super) struct State {
     pub(super) hooks: bool,
     pub(super) feeds: Feeds,
     /// What was answered, by tenant, actor and idempotency key.
-    pub(super) requests: BTreeMap<(&'static str, &'static str, u8), Request>,
+    pub(super) requests: Rc<Requests>,
     /// Of each tenant, what was dropped and is kept, by the id of its root.
-    pub(super) dropped: BTreeMap<&'static str, BTreeMap<Uuid, Dropped>>,
+    pub(super) dropped: BTreeMap<&'static str, Rc<BTreeMap<Uuid, Rc<Dropped>>>>,
 }
+
+/// Requests that were answered, by tenant, actor and idempotency key.
+pub(super) type Requests = BTreeMap<(&'static str, String, u8), Rc<Request>>;
 
 /// A request with an idempotency key that was answered.
 #[derive(Debug, Clone)]

@@ -1,6 +1,5 @@
 //! Deletions that can be undone.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -78,7 +77,7 @@ impl Oracle {
                     .dropped
                     .get(tenant.name())
                     .into_iter()
-                    .flat_map(|dropped| dropped.values())
+                    .flat_map(|dropped| dropped.values().map(Rc::as_ref))
                     .filter(|dropped| !self.expired(dropped, retention))
                     .filter(|dropped| kind.is_none_or(|kind| dropped.root.kind == kind))
                     .collect();
@@ -100,7 +99,7 @@ impl Oracle {
     pub(super) fn dropped_roots(&self, tenant: Tenant, kind: EntityKind) -> Vec<Uuid> {
         let all = self.state.dropped.get(tenant.name());
         all.into_iter()
-            .flatten()
+            .flat_map(|dropped| dropped.iter())
             .filter(|(_, dropped)| dropped.root.kind == kind)
             .map(|(id, _)| *id)
             .collect()
@@ -114,9 +113,12 @@ impl Oracle {
         reference: Ref,
     ) -> (EntityKind, Ref) {
         let all = self.state.dropped.get(tenant.name());
-        match (reference, all.map_or(0, BTreeMap::len)) {
+        match (reference, all.map_or(0, |dropped| dropped.len())) {
             (Ref::Dropped(n), kept) if kept > 0 => {
-                let root = all.into_iter().flatten().nth(kept - 1 - usize::from(n) % kept);
+                let root = all
+                    .into_iter()
+                    .flat_map(|dropped| dropped.iter())
+                    .nth(kept - 1 - usize::from(n) % kept);
                 let root = root.map(|(id, dropped)| (dropped.root.kind, Ref::Exact(*id)));
                 root.unwrap_or((kind, reference))
             }
@@ -133,7 +135,7 @@ impl Oracle {
         retention: i64,
     ) -> Option<&'s Dropped> {
         let dropped = state.dropped.get(tenant.name())?.get(&id)?;
-        (dropped.root.kind == kind && !self.expired(dropped, retention)).then_some(dropped)
+        (dropped.root.kind == kind && !self.expired(dropped, retention)).then_some(&**dropped)
     }
 
     /// Keeps what a deletion took of `before`, and sweeps what has expired: fewer rows than one sweep takes.
@@ -160,25 +162,30 @@ impl Oracle {
         if roots.is_empty() {
             return;
         }
-        let dropped = self.state.dropped.entry(tenant.name()).or_default();
-        dropped.extend(roots.into_iter().map(|dropped| (dropped.root.id, dropped)));
+        let dropped = Rc::make_mut(self.state.dropped.entry(tenant.name()).or_default());
+        dropped.extend(
+            roots
+                .into_iter()
+                .map(|dropped| (dropped.root.id, Rc::new(dropped))),
+        );
         self.sweep_dropped(tenant, retention);
     }
 
     /// Removes what has expired, and tells how many rows of the catalog that are.
     fn sweep_dropped(&mut self, tenant: Tenant, retention: i64) {
         let all = self.state.dropped.get(tenant.name());
-        let mut expired: Vec<Dropped> = all
+        let mut expired: Vec<Rc<Dropped>> = all
             .into_iter()
             .flat_map(|dropped| dropped.values())
             .filter(|dropped| self.expired(dropped, retention))
             .cloned()
             .collect();
         expired.sort_by_key(|dropped| (dropped.at, dropped.root.id));
-        for Dropped { store, root, .. } in expired {
-            self.tell_purged(tenant, None, store, &root);
+        for dropped in expired {
+            let Dropped { store, root, .. } = &*dropped;
+            self.tell_purged(tenant, None, *store, root);
             if let Some(dropped) = self.state.dropped.get_mut(tenant.name()) {
-                dropped.remove(&root.id);
+                Rc::make_mut(dropped).remove(&root.id);
             }
         }
     }
@@ -189,7 +196,7 @@ impl Oracle {
         let found = self.restorable(&self.state, tenant, kind, id, retention);
         let found = found.cloned().ok_or_else(|| Failure::not_found([id]))?;
         if let Some(dropped) = self.state.dropped.get_mut(tenant.name()) {
-            dropped.remove(&id);
+            Rc::make_mut(dropped).remove(&id);
         }
         Ok(found)
     }
