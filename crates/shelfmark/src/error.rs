@@ -466,7 +466,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.bulk {
+        // The message of a batch says it itself.
+        match self.0.bulk.filter(|_| self.0.failures.is_empty()) {
             Some(BulkFailure {
                 index: Some(index),
                 stored,
