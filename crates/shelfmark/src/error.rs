@@ -283,6 +283,13 @@ impl Error {
         Self::with_detail(ErrorKind::NotFound, message, Detail::Missing(missing))
     }
 
+    pub(crate) fn nothing_dropped(id: EntityId) -> Self {
+        let message = format!(
+            "there is nothing to restore or purge under {id}: it was not deleted, went with its asset, was purged, or its retention is over"
+        );
+        Self::with_detail(ErrorKind::NotFound, message, Detail::Missing(vec![id]))
+    }
+
     pub(crate) fn version_conflict(entity: EntityId, expected: u64, found: u64) -> Self {
         let message = format!(
             "{entity} is at version {found}, not at the expected {expected}: read it again and redo the change"

@@ -288,7 +288,7 @@ pub(crate) fn restore<I: TypedId>(stage: &mut Stage<'_>, id: I) -> Result<I::Ent
 /// What can be restored of an id; `NotFound` where there is nothing.
 fn found(stage: &Stage<'_>, id: EntityId) -> Result<(Kept, TenantNumber)> {
     let kept = stage.read(|view| restorable(stage.settings, view, id))?;
-    kept.zip(stage.tenant()).ok_or_else(|| Error::not_found(vec![id]))
+    kept.zip(stage.tenant()).ok_or_else(|| Error::nothing_dropped(id))
 }
 
 /// The whole state of a dropped root.
