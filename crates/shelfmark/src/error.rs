@@ -147,6 +147,15 @@ impl fmt::Display for Violation {
     }
 }
 
+/// The first violations, for a message.
+fn told(violations: &[Violation]) -> String {
+    let told: Vec<String> = violations.iter().take(TOLD).map(Violation::to_string).collect();
+    match violations.len().saturating_sub(TOLD) {
+        0 => told.join("; "),
+        more => format!("{}; and {more} more", told.join("; ")),
+    }
+}
+
 /// The entity was not at the version the caller expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -254,16 +263,7 @@ impl Error {
     pub(crate) fn invalid(violations: Vec<Violation>) -> Self {
         let message = match violations.as_slice() {
             [one] => one.to_string(),
-            many => {
-                let told: Vec<String> = many.iter().take(TOLD).map(Violation::to_string).collect();
-                let more = many.len().saturating_sub(TOLD);
-                let more = if more > 0 {
-                    format!("; and {more} more")
-                } else {
-                    String::new()
-                };
-                format!("{} rules are broken: {}{more}", many.len(), told.join("; "))
-            }
+            many => format!("{} rules are broken: {}", many.len(), told(many)),
         };
         Self::with_detail(ErrorKind::Invalid, message, Detail::Violations(violations))
     }
@@ -336,7 +336,10 @@ impl Error {
         if let Some(error) = cause {
             return error;
         }
-        let message = format!("the hook {hook:?} refuses {what}: {reason}");
+        let mut message = format!("the hook {hook:?} refuses {what}: {reason}");
+        if violations.iter().any(|violation| violation.message != reason) {
+            message = format!("{message}: {}", told(&violations));
+        }
         Self::with_detail(ErrorKind::Vetoed, message, Detail::Violations(violations))
     }
 
