@@ -241,21 +241,26 @@ impl RequestRecord<'_> {
 }
 
 impl Answers<'static> {
-    /// Adds what an operation just gave, by the rows that it staged.
+    /// Adds what an operation just gave.
     pub(crate) fn add(&mut self, stage: &Stage<'_>, outcome: &BatchOutcome) -> Result<()> {
-        let answer = match outcome {
-            BatchOutcome::Store(store) => EntityAnswer::read::<DataStore>(stage, store.id.uuid())?,
-            BatchOutcome::Asset(asset) => EntityAnswer::read::<DataAsset>(stage, asset.id.uuid())?,
-            BatchOutcome::Set(set) => EntityAnswer::read::<DataSet>(stage, set.id.uuid())?,
+        match outcome {
+            BatchOutcome::Store(store) => self.add_entity::<DataStore>(stage, store.id.uuid()),
+            BatchOutcome::Asset(asset) => self.add_entity::<DataAsset>(stage, asset.id.uuid()),
+            BatchOutcome::Set(set) => self.add_entity::<DataSet>(stage, set.id.uuid()),
             BatchOutcome::Deleted(Deleted { stores, assets, sets }) => {
                 self.list.push(Answer::Deleted {
                     stores: *stores,
                     assets: *assets,
                     sets: *sets,
                 });
-                return Ok(());
+                Ok(())
             }
-        };
+        }
+    }
+
+    /// Adds an entity by its rows, as an operation just staged them.
+    pub(crate) fn add_entity<E: Entity>(&mut self, stage: &Stage<'_>, id: Uuid) -> Result<()> {
+        let answer = EntityAnswer::read::<E>(stage, id)?;
         // Not held any longer than it could be recorded.
         self.bytes += answer.head.len() + answer.schemas.as_ref().map_or(0, |body| body.len());
         check_size(self.bytes)?;
