@@ -15,7 +15,7 @@ use super::{Settings, Stage, TenantView, delete};
 use crate::batch::{Batch, BatchFailure, BatchOutcome, placeholder, position};
 use crate::entity::{Entity, Lineage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{AssetId, EntityId, StoreId};
+use crate::ids::EntityId;
 use crate::{Expectation, TypedId as _};
 
 /// The most failures that an error tells: an operation behind that many is not tried.
@@ -90,17 +90,10 @@ impl Names {
 
     /// The same input with the parent that its placeholder stands for.
     fn in_input<E: Entity>(&self, new: &E::New) -> E::New {
-        let lineage = match E::named_parent(new) {
-            Some(EntityId::Store(store)) => Lineage {
-                store: Some(StoreId(self.real(store.uuid()))),
-                asset: None,
-            },
-            Some(EntityId::Asset(asset)) => Lineage {
-                store: None,
-                asset: Some(AssetId(self.real(asset.uuid()))),
-            },
-            _ => return new.clone(),
+        let Some(parent) = E::named_parent(new) else {
+            return new.clone();
         };
+        let lineage = Lineage::naming(Some(self.real_entity(parent)));
         let owner = E::named_owner(new).map(str::to_owned);
         E::with_parent_and_owner(new.clone(), lineage, owner)
     }

@@ -41,11 +41,14 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    /// How records say a batch: a creation has the code of its kind.
+    const BATCH: u8 = 3;
+
     /// How records say it.
     fn code(self) -> u8 {
         match self {
             Operation::Create(kind) => kind.code(),
-            Operation::Batch => 3,
+            Operation::Batch => Self::BATCH,
         }
     }
 }
@@ -223,7 +226,7 @@ impl RequestRecord<'_> {
     pub(crate) fn check(&self, key: &[u8]) -> Result<()> {
         let check = || -> Result<(), String> {
             let kind = match (self.operation, self.answers.as_slice()) {
-                (3, _) => None,
+                (Operation::BATCH, _) => None,
                 (kind, [_]) => Some(kind),
                 _ => return Err("a creation without its one answer".to_owned()),
             };
@@ -317,10 +320,7 @@ impl Answer<'_> {
                 assets: *assets,
                 sets: *sets,
             })),
-            Answer::Entity(answer) => match EntityKind::ALL
-                .into_iter()
-                .find(|kind| kind.code() == answer.kind)
-            {
+            Answer::Entity(answer) => match EntityKind::from_code(answer.kind) {
                 Some(EntityKind::Store) => answer.entity::<DataStore>(tenant).map(Into::into),
                 Some(EntityKind::Asset) => answer.entity::<DataAsset>(tenant).map(Into::into),
                 Some(EntityKind::Set) => answer.entity::<DataSet>(tenant).map(Into::into),
