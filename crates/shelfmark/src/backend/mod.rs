@@ -2,6 +2,7 @@
 //! [`Backend`] and [`Snapshot`]; nothing above may assume a particular one, or a single process.
 
 mod batch;
+mod bytes;
 mod overlay;
 pub(crate) mod redb;
 
@@ -10,6 +11,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 pub use batch::{SpaceBatch, WriteBatch, WriteOp};
+pub use bytes::ByteStorage;
 pub(crate) use overlay::Overlay;
 
 use crate::error::Result;

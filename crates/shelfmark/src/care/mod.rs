@@ -6,8 +6,9 @@ pub(crate) mod repair;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::backend::{BackendStats, Keyspace, Maintenance, MaintenanceReport, hex};
+use crate::backend::{BackendStats, ByteStorage, Keyspace, Maintenance, MaintenanceReport, hex};
 use crate::catalog::Catalog;
 use crate::engine::{TenantView, tenants};
 use crate::error::Result;
@@ -184,6 +185,16 @@ impl Catalog {
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
         let environment = &self.inner.settings.environment;
         backup::copy(&*self.inner.backend.snapshot()?, path.as_ref(), environment)
+    }
+
+    /// As [`Catalog::backup`], to an empty storage of the caller's. A crash before this returns leaves a storage that is no backup.
+    ///
+    /// # Errors
+    ///
+    /// `FileExists` where the storage is not empty, `StorageFull`, `Io`, `Corrupt`.
+    pub fn backup_on(&self, storage: Arc<dyn ByteStorage>) -> Result<()> {
+        let environment = &self.inner.settings.environment;
+        backup::copy_on(&*self.inner.backend.snapshot()?, storage, environment)
     }
 
     /// Gives unused space back to the file system. O(file). Every writer and every new reader waits meanwhile.

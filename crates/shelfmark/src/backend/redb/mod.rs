@@ -24,8 +24,8 @@ use self::open::{Database, Engine, SharedMemory, Storage, probe};
 use self::place::NewFile;
 use self::snapshot::{HeldSnapshot, OpenSnapshots, View, ViewCache};
 use super::{
-    Backend, BackendStats, CommitOptions, Durability, Health, Limits, Maintenance, MaintenanceReport,
-    Snapshot, WriteBatch,
+    Backend, BackendStats, ByteStorage, CommitOptions, Durability, Health, Limits, Maintenance,
+    MaintenanceReport, Snapshot, WriteBatch,
 };
 use crate::backend::{Concurrency, Integrity};
 use crate::error::{Error, ErrorKind, Result};
@@ -96,6 +96,23 @@ impl RedbBackend {
     pub(crate) fn open(path: &Path, options: RedbOptions) -> Result<Self> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self::start(Storage::File(path), options, false)
+    }
+
+    /// Fills an empty storage, and opens what it is then.
+    pub(crate) fn create_on(
+        storage: Arc<dyn ByteStorage>,
+        options: RedbOptions,
+        fill: impl FnOnce(&RedbBackend) -> Result<()>,
+    ) -> Result<Self> {
+        let backend = Self::start(Storage::Bytes(storage), options, true)?;
+        fill(&backend)?;
+        backend.sync()?;
+        Ok(backend)
+    }
+
+    /// Opens a storage that is not empty.
+    pub(crate) fn open_on(storage: Arc<dyn ByteStorage>, options: RedbOptions) -> Result<Self> {
+        Self::start(Storage::Bytes(storage), options, false)
     }
 
     /// Makes a catalog that goes with the backend.
