@@ -338,6 +338,10 @@ fn the_hook_refuses_what_it_is_told_to_and_nothing_of_it_is_left() {
                     ["/schema", "/schema/dataFields/0/dataType"].contains(&pointer.as_str()),
                     "{pointer}"
                 );
+                // The message alone tells what is at fault.
+                let message = &error.violations()[0].message;
+                assert!(error.to_string().contains(message.as_str()), "{error}");
+                assert_eq!(message.starts_with("field"), pointer != "/schema", "{message}");
                 assert_eq!(dump(&*bed.backend), before);
             }
         }

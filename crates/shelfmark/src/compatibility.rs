@@ -558,11 +558,19 @@ impl Hook for SchemaCompatibility {
             .filter(|change| change.compatibility >= refused);
         let veto = Veto::new(format!("the new schema is {worst} against the one before"));
         Err(at_fault.take(LISTED).fold(veto, |veto, change| {
-            let message = format!(
-                "field {:?}: {} ({})",
-                change.field, change.message, change.compatibility
-            );
-            veto.because(change.pointer, message)
+            let SchemaChange {
+                field,
+                pointer,
+                aspect: _,
+                compatibility,
+                message,
+            } = change;
+            // A whole schema's message says what it is about.
+            let message = match pointer.contains("/dataFields/") {
+                true => format!("field {field:?}: {message} ({compatibility})"),
+                false => format!("{message} ({compatibility})"),
+            };
+            veto.because(pointer, message)
         }))
     }
 }

@@ -149,6 +149,15 @@ impl fmt::Display for Violation {
     }
 }
 
+/// The first violations, for a message.
+fn told(violations: &[Violation]) -> String {
+    let told: Vec<String> = violations.iter().take(TOLD).map(Violation::to_string).collect();
+    match violations.len().saturating_sub(TOLD) {
+        0 => told.join("; "),
+        more => format!("{}; and {more} more", told.join("; ")),
+    }
+}
+
 /// The entity was not at the version the caller expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -256,16 +265,7 @@ impl Error {
     pub(crate) fn invalid(violations: Vec<Violation>) -> Self {
         let message = match violations.as_slice() {
             [one] => one.to_string(),
-            many => {
-                let told: Vec<String> = many.iter().take(TOLD).map(Violation::to_string).collect();
-                let more = many.len().saturating_sub(TOLD);
-                let more = if more > 0 {
-                    format!("; and {more} more")
-                } else {
-                    String::new()
-                };
-                format!("{} rules are broken: {}{more}", many.len(), told.join("; "))
-            }
+            many => format!("{} rules are broken: {}", many.len(), told(many)),
         };
         Self::with_detail(ErrorKind::Invalid, message, Detail::Violations(violations))
     }
@@ -283,6 +283,13 @@ impl Error {
         };
         let message = format!("there is no {}{more} in this tenant", names.join(", no "));
         Self::with_detail(ErrorKind::NotFound, message, Detail::Missing(missing))
+    }
+
+    pub(crate) fn nothing_dropped(id: EntityId) -> Self {
+        let message = format!(
+            "there is nothing to restore or purge under {id}: it was not deleted, went with its asset, was purged, or its retention is over"
+        );
+        Self::with_detail(ErrorKind::NotFound, message, Detail::Missing(vec![id]))
     }
 
     pub(crate) fn version_conflict(entity: EntityId, expected: u64, found: u64) -> Self {
@@ -331,7 +338,10 @@ impl Error {
         if let Some(error) = cause {
             return error;
         }
-        let message = format!("the hook {hook:?} refuses {what}: {reason}");
+        let mut message = format!("the hook {hook:?} refuses {what}: {reason}");
+        if violations.iter().any(|violation| violation.message != reason) {
+            message = format!("{message}: {}", told(&violations));
+        }
         Self::with_detail(ErrorKind::Vetoed, message, Detail::Violations(violations))
     }
 
@@ -468,7 +478,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.bulk {
+        // The message of a batch says it itself.
+        match self.0.bulk.filter(|_| self.0.failures.is_empty()) {
             Some(BulkFailure {
                 index: Some(index),
                 stored,

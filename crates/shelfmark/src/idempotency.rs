@@ -165,7 +165,7 @@ pub(crate) fn create_once<W: Write + ?Sized, N: NewEntity>(
             &idempotency::entity::<N::Entity>,
             |stage, answers| {
                 let entity = create::create_one(stage, &prepared, &mut Parents::default())?;
-                answers.add(stage, &entity.clone().into())?;
+                answers.add_entity::<N::Entity>(stage, prepared.id)?;
                 Ok(entity)
             },
         )

@@ -32,6 +32,11 @@ impl EntityKind {
             EntityKind::Set => 2,
         }
     }
+
+    /// The kind of this code.
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
 }
 
 impl fmt::Display for EntityKind {

@@ -173,7 +173,7 @@ impl Options {
         self
     }
 
-    /// How many encoded bytes an all-or-nothing bulk creation may have, 64 MiB by default. In memory it takes several times as many until it is committed.
+    /// How many encoded bytes the entities of an all-or-nothing bulk creation, or of a [`Batch`](crate::Batch), may have, 64 MiB by default. In memory it takes several times as many until it is committed.
     #[must_use]
     pub fn atomic_bulk_bytes(mut self, bytes: usize) -> Self {
         self.atomic_bulk_bytes = bytes;

@@ -19,7 +19,8 @@ pub struct Swept {
     pub changes: u64,
     /// Answers to requests with an idempotency key.
     pub requests: u64,
-    /// Rows of deleted entities that can be restored no more: two of each entity and one of its schemas.
+    /// Rows of deleted entities that can be restored no more: two of each that was named in a deletion, one of each data set that went with
+    /// it, and one more where there are schemas.
     pub dropped_rows: u64,
 }
 

@@ -204,11 +204,15 @@ impl Walk<'_> {
             self.find(space, key, FindingKind::Unreadable, detail, None);
             return None;
         };
+        self.tenant_is_known(space, key, tenant);
+        Some((tenant, id))
+    }
+
+    fn tenant_is_known(&mut self, space: Keyspace, key: &[u8], tenant: TenantNumber) {
         if !self.tenants.contains_key(&tenant) {
             let detail = format!("there is no tenant of number {}", tenant.0);
             self.find(space, key, FindingKind::UnknownTenant, detail, None);
         }
-        Some((tenant, id))
     }
 
     fn entities<E: Entity>(&mut self) -> Result<()> {

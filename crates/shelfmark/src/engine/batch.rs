@@ -15,7 +15,7 @@ use super::{Settings, Stage, TenantView, delete};
 use crate::batch::{Batch, BatchFailure, BatchOutcome, placeholder, position};
 use crate::entity::{Entity, Lineage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{AssetId, EntityId, StoreId};
+use crate::ids::EntityId;
 use crate::{Expectation, TypedId as _};
 
 /// The most failures that an error tells: an operation behind that many is not tried.
@@ -53,10 +53,14 @@ pub(crate) trait Task: Send {
         0
     }
 
-    /// Works out what can be worked out on the newest view. What fails there may rest on what the batch does before, and is worked out again in its place.
-    fn work_ahead(&mut self, _settings: &Settings, _actor: &str, _view: &TenantView<'_>) {}
+    /// Works out what can be worked out on the newest view, and tells how many encoded bytes it holds for that. What fails there may rest on what the batch
+    /// does before, and is worked out again in its place.
+    fn work_ahead(&mut self, _settings: &Settings, _actor: &str, _view: &TenantView<'_>) -> usize {
+        0
+    }
 
-    fn stage(&self, stage: &mut Stage<'_>) -> Result<BatchOutcome>;
+    /// Stages it, and gives the encoded bytes of the entity that it changes: all of it, since all of it is in the outcome.
+    fn stage(&self, stage: &mut Stage<'_>) -> Result<(BatchOutcome, usize)>;
 }
 
 /// What the placeholders of a batch stand for.
@@ -90,17 +94,10 @@ impl Names {
 
     /// The same input with the parent that its placeholder stands for.
     fn in_input<E: Entity>(&self, new: &E::New) -> E::New {
-        let lineage = match E::named_parent(new) {
-            Some(EntityId::Store(store)) => Lineage {
-                store: Some(StoreId(self.real(store.uuid()))),
-                asset: None,
-            },
-            Some(EntityId::Asset(asset)) => Lineage {
-                store: None,
-                asset: Some(AssetId(self.real(asset.uuid()))),
-            },
-            _ => return new.clone(),
+        let Some(parent) = E::named_parent(new) else {
+            return new.clone();
         };
+        let lineage = Lineage::naming(Some(self.real_entity(parent)));
         let owner = E::named_owner(new).map(str::to_owned);
         E::with_parent_and_owner(new.clone(), lineage, owner)
     }
@@ -155,8 +152,9 @@ impl<E: Entity> Task for Prepared<E> {
         Prepared::bytes(self)
     }
 
-    fn stage(&self, stage: &mut Stage<'_>) -> Result<BatchOutcome> {
-        create::create_one(stage, self, &mut Parents::default()).map(E::into)
+    fn stage(&self, stage: &mut Stage<'_>) -> Result<(BatchOutcome, usize)> {
+        let entity = create::create_one(stage, self, &mut Parents::default())?;
+        Ok((entity.into(), 0))
     }
 }
 
@@ -207,12 +205,14 @@ struct PlannedChange<E: Entity> {
 }
 
 impl<E: Entity> Task for PlannedChange<E> {
-    fn work_ahead(&mut self, settings: &Settings, actor: &str, view: &TenantView<'_>) {
+    fn work_ahead(&mut self, settings: &Settings, actor: &str, view: &TenantView<'_>) -> usize {
         self.ahead = self.change.work_out(settings, actor, view).ok();
+        self.ahead.as_ref().map_or(0, Worked::bytes)
     }
 
-    fn stage(&self, stage: &mut Stage<'_>) -> Result<BatchOutcome> {
-        self.change.stage(stage, self.ahead.as_ref()).map(E::into)
+    fn stage(&self, stage: &mut Stage<'_>) -> Result<(BatchOutcome, usize)> {
+        let (entity, bytes) = self.change.stage_sized(stage, self.ahead.as_ref())?;
+        Ok((entity.into(), bytes))
     }
 }
 
@@ -234,8 +234,9 @@ impl Operation for Deletion {
 }
 
 impl Task for Deletion {
-    fn stage(&self, stage: &mut Stage<'_>) -> Result<BatchOutcome> {
-        delete::delete(stage, &[(self.id, self.expectation)]).map(BatchOutcome::Deleted)
+    fn stage(&self, stage: &mut Stage<'_>) -> Result<(BatchOutcome, usize)> {
+        let deleted = delete::delete(stage, &[(self.id, self.expectation)])?;
+        Ok((BatchOutcome::Deleted(deleted), 0))
     }
 }
 
@@ -316,11 +317,15 @@ impl Plan {
         self.members.iter().any(|member| member.changes)
     }
 
-    /// Works out on the newest view what changes an entity that the batch does not create.
+    /// Works out on the newest view what changes an entity that the batch does not create, as far as a batch may go.
     pub(crate) fn work_ahead(&mut self, settings: &Settings, actor: &str, view: &TenantView<'_>) {
+        let mut bytes = self.bytes;
         for member in &mut self.members {
+            if bytes > settings.atomic_bulk_bytes {
+                break;
+            }
             if let (Some(Ok(task)), [None, _]) = (&mut member.task, member.rests_on) {
-                task.work_ahead(settings, actor, view);
+                bytes = bytes.saturating_add(task.work_ahead(settings, actor, view));
             }
         }
     }
@@ -340,17 +345,14 @@ impl Plan {
             let Some(task) = member.task.as_ref().filter(|_| !failed[index]) else {
                 continue;
             };
-            let before = stage.batch.bytes();
             let outcome = match task {
                 Ok(task) => stage.nested(|stage| task.stage(stage)),
                 Err(error) => Err(error.clone()),
             };
             match outcome {
-                Ok(outcome) => {
-                    if member.changes {
-                        bytes = bytes.saturating_add(stage.batch.bytes() - before);
-                        check_bytes(stage.settings, bytes, index)?;
-                    }
+                Ok((outcome, changed)) => {
+                    bytes = bytes.saturating_add(changed);
+                    check_bytes(stage.settings, bytes, index)?;
                     if failures.is_empty() {
                         note(stage, &outcome)?;
                         outcomes.push(outcome);

@@ -41,6 +41,14 @@ pub(crate) struct Worked<E: Entity> {
     seen: Option<Inherited>,
     /// `None` where nothing changes.
     next: Option<Next<E>>,
+    bytes: usize,
+}
+
+impl<E: Entity> Worked<E> {
+    /// Bytes of the whole entity, encoded, as the change leaves it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// The next version of an entity, encoded.
@@ -99,17 +107,27 @@ impl<E: Entity> Change<E> {
         if !settings.hooks.is_empty() && violations.count() == 0 {
             let valid = check_fields::<E>(&fields, &old, Violations::default()).is_ok();
             // Of what changes nothing no hook hears.
-            if !valid || !matches!(next(settings, actor, &old, fields.clone()), Ok(None)) {
+            if !valid || !matches!(next(settings, actor, &old, fields.clone()), Ok((None, _))) {
                 amend(&old, &mut fields)?;
             }
         }
         check_fields::<E>(&fields, &old, violations)?;
-        let next = next(settings, actor, &old, fields)?;
-        Ok(Worked { old, seen, next })
+        let (next, bytes) = next(settings, actor, &old, fields)?;
+        Ok(Worked {
+            old,
+            seen,
+            next,
+            bytes,
+        })
     }
 
     /// Stages the change, if the entity is as expected, and gives it as it is then. What changes nothing writes nothing.
     pub(crate) fn stage(&self, stage: &mut Stage<'_>, ahead: Option<&Worked<E>>) -> Result<E> {
+        self.stage_sized(stage, ahead).map(|(entity, _)| entity)
+    }
+
+    /// As [`Change::stage`], with [`Worked::bytes`].
+    pub(crate) fn stage_sized(&self, stage: &mut Stage<'_>, ahead: Option<&Worked<E>>) -> Result<(E, usize)> {
         let id = self.id.uuid();
         let again;
         let worked = match ahead {
@@ -132,7 +150,8 @@ impl<E: Entity> Change<E> {
         };
         stage.read(|view| {
             let inherited = view.inherited(state.lineage, &mut InheritedCache::new())?;
-            Ok(E::assemble(id, view.name, state.clone(), inherited))
+            let entity = E::assemble(id, view.name, state.clone(), inherited);
+            Ok((entity, worked.bytes))
         })
     }
 }
@@ -167,13 +186,13 @@ fn check_fields<E: Entity>(fields: &E::New, old: &State<E>, mut violations: Viol
     violations.finish()
 }
 
-/// The next version, by the actor, now; `None` where `fields` change nothing.
+/// The next version, by the actor, now, and how many bytes the entity then has; `None` where `fields` change nothing.
 fn next<E: Entity>(
     settings: &Settings,
     actor: &str,
     old: &State<E>,
     mut fields: E::New,
-) -> Result<Option<Next<E>>> {
+) -> Result<(Option<Next<E>>, usize)> {
     // Never back, whatever the clock does.
     let now = settings.environment.clock.now().max(old.meta.last_modified_time);
     E::date_schemas(&mut fields, Some(&old.fields), now);
@@ -191,14 +210,19 @@ fn next<E: Entity>(
     };
     let (old_schemas, new_schemas) = (encode_schemas(old)?, encode_schemas(&state)?);
     // By what is stored: members of free JSON in another order are equal, but their order is kept.
-    if old_schemas == new_schemas && encode_head(old)? == encode_head(&state)? {
-        return Ok(None);
+    let schema_bytes = new_schemas.as_ref().map_or(0, Vec::len);
+    if old_schemas == new_schemas {
+        let head = encode_head(old)?;
+        if head == encode_head(&state)? {
+            return Ok((None, head.len() + schema_bytes));
+        }
     }
     state.meta.version += 1;
     actor.clone_into(&mut state.meta.last_modified_by);
     state.meta.last_modified_time = now;
     let head = encode_head(&state)?;
-    check_size(head.len() + new_schemas.as_ref().map_or(0, Vec::len))?;
+    let bytes = head.len() + schema_bytes;
+    check_size(bytes)?;
     let changed = if settings.change_feed {
         feed::changed_members(old, &state)?
     } else {
@@ -209,12 +233,13 @@ fn next<E: Entity>(
         Some(body) => SchemaRow::Put(body),
         None => SchemaRow::Delete,
     };
-    Ok(Some(Next {
+    let next = Next {
         state,
         head,
         schemas,
         changed,
-    }))
+    };
+    Ok((Some(next), bytes))
 }
 
 fn encode_schemas<E: Entity>(state: &State<E>) -> Result<Option<Vec<u8>>> {

@@ -154,18 +154,34 @@ fn append(
 
 /// The sequence number of a tenant's newest record, which retention never takes; 0 where there is none.
 pub(crate) fn last_sequence(snapshot: &dyn Snapshot, tenant: TenantNumber) -> Result<u64> {
-    let mut last = Ok(0);
+    Ok(outermost_sequence(snapshot, tenant, Direction::Reverse)?.unwrap_or(0))
+}
+
+/// The sequence number of the oldest record that is still there.
+pub(crate) fn first_sequence(snapshot: &dyn Snapshot, tenant: TenantNumber) -> Result<Option<u64>> {
+    outermost_sequence(snapshot, tenant, Direction::Forward)
+}
+
+fn outermost_sequence(
+    snapshot: &dyn Snapshot,
+    tenant: TenantNumber,
+    direction: Direction,
+) -> Result<Option<u64>> {
+    let mut found = Ok(None);
     snapshot.scan(
         Keyspace::Change,
         &bounds::tenant(tenant),
-        Direction::Reverse,
+        direction,
         &mut |key, _| {
-            last = keys::sequence_of(key)
-                .ok_or_else(|| Error::corrupt(Keyspace::Change, key, "not a key of a change"));
+            found = sequence_in(key).map(Some);
             ControlFlow::Break(())
         },
     )?;
-    last
+    found
+}
+
+pub(crate) fn sequence_in(key: &[u8]) -> Result<u64> {
+    keys::sequence_of(key).ok_or_else(|| Error::corrupt(Keyspace::Change, key, "not a key of a change"))
 }
 
 /// The members, by their JSON names, that differ between two states of an entity.

@@ -5,15 +5,15 @@ use std::ops::ControlFlow;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::feed::{ChangeRecord, DescendantRecord, last_sequence};
+use super::feed::{ChangeRecord, DescendantRecord, first_sequence, last_sequence, sequence_in};
 use super::{Settings, TenantView};
-use crate::backend::{Direction, Keyspace, Snapshot};
+use crate::backend::{Direction, Keyspace};
 use crate::changes::{Change, ChangeEvent, Changes, Descendant, Position};
 use crate::codec;
 use crate::envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
-use crate::keyspace::{TenantNumber, bounds, keys};
+use crate::keyspace::{TenantNumber, bounds};
 use crate::time::Timestamp;
 
 /// A page that has this many bytes takes no further record.
@@ -141,25 +141,6 @@ fn rewound() -> Error {
     )
 }
 
-/// The sequence number of the oldest record that is still there.
-pub(crate) fn first_sequence(snapshot: &dyn Snapshot, tenant: TenantNumber) -> Result<Option<u64>> {
-    let mut first = Ok(None);
-    snapshot.scan(
-        Keyspace::Change,
-        &bounds::tenant(tenant),
-        Direction::Forward,
-        &mut |key, _| {
-            first = sequence_in(key).map(Some);
-            ControlFlow::Break(())
-        },
-    )?;
-    first
-}
-
-pub(crate) fn sequence_in(key: &[u8]) -> Result<u64> {
-    keys::sequence_of(key).ok_or_else(|| Error::corrupt(Keyspace::Change, key, "not a key of a change"))
-}
-
 /// Decodes a stored record.
 pub(crate) fn record<'a>(key: &[u8], value: &'a [u8]) -> Result<ChangeRecord<'a>> {
     codec::decode(envelope::open(Keyspace::Change, key, value)?)
@@ -182,10 +163,7 @@ pub(crate) fn read(key: &[u8], value: &[u8], feed: u64) -> Result<Change> {
         fields,
         descendants,
     } = record(key, value)?;
-    let kind = EntityKind::ALL
-        .into_iter()
-        .find(|known| known.code() == kind)
-        .ok_or_else(|| corrupt("an unknown kind of entity"))?;
+    let kind = EntityKind::from_code(kind).ok_or_else(|| corrupt("an unknown kind of entity"))?;
     let event = match event {
         0 => ChangeEvent::Created,
         1 => ChangeEvent::Updated {

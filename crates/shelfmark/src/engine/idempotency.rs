@@ -41,11 +41,14 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    /// How records say a batch: a creation has the code of its kind.
+    const BATCH: u8 = 3;
+
     /// How records say it.
     fn code(self) -> u8 {
         match self {
             Operation::Create(kind) => kind.code(),
-            Operation::Batch => 3,
+            Operation::Batch => Self::BATCH,
         }
     }
 }
@@ -223,7 +226,7 @@ impl RequestRecord<'_> {
     pub(crate) fn check(&self, key: &[u8]) -> Result<()> {
         let check = || -> Result<(), String> {
             let kind = match (self.operation, self.answers.as_slice()) {
-                (3, _) => None,
+                (Operation::BATCH, _) => None,
                 (kind, [_]) => Some(kind),
                 _ => return Err("a creation without its one answer".to_owned()),
             };
@@ -241,21 +244,26 @@ impl RequestRecord<'_> {
 }
 
 impl Answers<'static> {
-    /// Adds what an operation just gave, by the rows that it staged.
+    /// Adds what an operation just gave.
     pub(crate) fn add(&mut self, stage: &Stage<'_>, outcome: &BatchOutcome) -> Result<()> {
-        let answer = match outcome {
-            BatchOutcome::Store(store) => EntityAnswer::read::<DataStore>(stage, store.id.uuid())?,
-            BatchOutcome::Asset(asset) => EntityAnswer::read::<DataAsset>(stage, asset.id.uuid())?,
-            BatchOutcome::Set(set) => EntityAnswer::read::<DataSet>(stage, set.id.uuid())?,
+        match outcome {
+            BatchOutcome::Store(store) => self.add_entity::<DataStore>(stage, store.id.uuid()),
+            BatchOutcome::Asset(asset) => self.add_entity::<DataAsset>(stage, asset.id.uuid()),
+            BatchOutcome::Set(set) => self.add_entity::<DataSet>(stage, set.id.uuid()),
             BatchOutcome::Deleted(Deleted { stores, assets, sets }) => {
                 self.list.push(Answer::Deleted {
                     stores: *stores,
                     assets: *assets,
                     sets: *sets,
                 });
-                return Ok(());
+                Ok(())
             }
-        };
+        }
+    }
+
+    /// Adds an entity by its rows, as an operation just staged them.
+    pub(crate) fn add_entity<E: Entity>(&mut self, stage: &Stage<'_>, id: Uuid) -> Result<()> {
+        let answer = EntityAnswer::read::<E>(stage, id)?;
         // Not held any longer than it could be recorded.
         self.bytes += answer.head.len() + answer.schemas.as_ref().map_or(0, |body| body.len());
         check_size(self.bytes)?;
@@ -312,10 +320,7 @@ impl Answer<'_> {
                 assets: *assets,
                 sets: *sets,
             })),
-            Answer::Entity(answer) => match EntityKind::ALL
-                .into_iter()
-                .find(|kind| kind.code() == answer.kind)
-            {
+            Answer::Entity(answer) => match EntityKind::from_code(answer.kind) {
                 Some(EntityKind::Store) => answer.entity::<DataStore>(tenant).map(Into::into),
                 Some(EntityKind::Asset) => answer.entity::<DataAsset>(tenant).map(Into::into),
                 Some(EntityKind::Set) => answer.entity::<DataSet>(tenant).map(Into::into),

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::Stage;
-use super::feed::last_sequence;
-use super::follow::{first_sequence, record, sequence_in};
+use super::feed::{first_sequence, last_sequence, sequence_in};
+use super::follow::record;
 use crate::backend::{Direction, Keyspace};
 use crate::changes::ChangeRetention;
 use crate::error::Result;

@@ -128,13 +128,10 @@ pub(crate) fn keep_rows(
 }
 
 /// The record of a root; `None` where nothing is kept of it.
-fn kept(view: &TenantView<'_>, root: Uuid) -> Result<Option<Kept>> {
-    let Some(tenant) = view.number else {
-        return Ok(None);
-    };
+pub(crate) fn kept(snapshot: &dyn Snapshot, tenant: TenantNumber, root: Uuid) -> Result<Option<Kept>> {
     let key = keys::dropped_row(tenant, root, root, RECORD);
     let mut found = None;
-    view.snapshot.get(Keyspace::DroppedRow, &key, &mut |value| {
+    snapshot.get(Keyspace::DroppedRow, &key, &mut |value| {
         found = Some(Kept::decode(root, &key, value));
     })?;
     found.transpose()
@@ -143,7 +140,10 @@ fn kept(view: &TenantView<'_>, root: Uuid) -> Result<Option<Kept>> {
 /// What can be restored of an id.
 fn restorable(settings: &Settings, view: &TenantView<'_>, id: EntityId) -> Result<Option<Kept>> {
     let until = expired_until(settings, retention(settings)?);
-    let kept = kept(view, id.uuid())?;
+    let Some(tenant) = view.number else {
+        return Ok(None);
+    };
+    let kept = kept(view.snapshot, tenant, id.uuid())?;
     Ok(kept.filter(|kept| kept.id == id && !kept.purging && kept.time > until))
 }
 
@@ -288,7 +288,7 @@ pub(crate) fn restore<I: TypedId>(stage: &mut Stage<'_>, id: I) -> Result<I::Ent
 /// What can be restored of an id; `NotFound` where there is nothing.
 fn found(stage: &Stage<'_>, id: EntityId) -> Result<(Kept, TenantNumber)> {
     let kept = stage.read(|view| restorable(stage.settings, view, id))?;
-    kept.zip(stage.tenant()).ok_or_else(|| Error::not_found(vec![id]))
+    kept.zip(stage.tenant()).ok_or_else(|| Error::nothing_dropped(id))
 }
 
 /// The whole state of a dropped root.
@@ -476,7 +476,7 @@ pub(crate) fn sweep_step(stage: &mut Stage<'_>, limit: usize) -> Result<usize> {
         if swept >= limit {
             break;
         }
-        match stage.read(|view| kept(view, root)) {
+        match stage.read(|view| kept(view.snapshot, tenant, root)) {
             Ok(Some(kept)) => swept += sweep_root(stage, tenant, kept, limit - swept)?,
             // A check tells of it; it may not stand in the way of deletions.
             Ok(None) => {}

@@ -30,10 +30,7 @@ impl Walk<'_> {
                     walk.find(space, &key, FindingKind::Unreadable, detail, None);
                     continue;
                 };
-                if !walk.tenants.contains_key(&tenant) {
-                    let detail = format!("there is no tenant of number {}", tenant.0);
-                    walk.find(space, &key, FindingKind::UnknownTenant, detail, None);
-                }
+                walk.tenant_is_known(space, &key, tenant);
                 if kept.is_some_and(|(on, _)| !on) {
                     let detail = "a change where no feed is kept".to_owned();
                     walk.find(space, &key, FindingKind::Insane, detail, None);

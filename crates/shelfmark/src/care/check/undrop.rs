@@ -6,7 +6,7 @@ use super::{Fix, Walk};
 use crate::backend::Keyspace;
 use crate::care::FindingKind;
 use crate::engine::TenantView;
-use crate::engine::undrop::{HEAD, Kept, RECORD, SCHEMAS, add_schemas, state_of};
+use crate::engine::undrop::{HEAD, Kept, RECORD, SCHEMAS, add_schemas, kept, state_of};
 use crate::entity::{Entity, State};
 use crate::error::{ErrorKind, Result};
 use crate::ids::{EntityId, EntityKind};
@@ -28,7 +28,7 @@ impl Walk<'_> {
         let space = Keyspace::Dropped;
         self.each_chunk(space, |walk, rows| {
             for (key, value) in rows {
-                let Some(tenant) = walk.known_tenant(space, &key) else {
+                let Some(tenant) = walk.tenant_of(space, &key) else {
                     continue;
                 };
                 let Some((time, root)) = keys::of_dropped(&key).filter(|_| value.is_empty()) else {
@@ -42,7 +42,7 @@ impl Walk<'_> {
                     );
                     continue;
                 };
-                match walk.record(tenant, root) {
+                match kept(walk.snapshot, tenant, root) {
                     Ok(Some(kept)) if keys::dropped(tenant, kept.time, root) == key => {}
                     Ok(_) => {
                         let detail = format!("nothing of {root} was dropped at {time}");
@@ -64,26 +64,14 @@ impl Walk<'_> {
         self.dropped_rows()
     }
 
-    fn known_tenant(&mut self, space: Keyspace, key: &[u8]) -> Option<TenantNumber> {
+    fn tenant_of(&mut self, space: Keyspace, key: &[u8]) -> Option<TenantNumber> {
         let Some(tenant) = keys::tenant_of(key) else {
             let detail = format!("a key of {} bytes", key.len());
             self.find(space, key, FindingKind::Unreadable, detail, None);
             return None;
         };
-        if !self.tenants.contains_key(&tenant) {
-            let detail = format!("there is no tenant of number {}", tenant.0);
-            self.find(space, key, FindingKind::UnknownTenant, detail, None);
-        }
+        self.tenant_is_known(space, key, tenant);
         Some(tenant)
-    }
-
-    fn record(&self, tenant: TenantNumber, root: Uuid) -> Result<Option<Kept>> {
-        let key = keys::dropped_row(tenant, root, root, RECORD);
-        let mut kept = None;
-        self.snapshot.get(Keyspace::DroppedRow, &key, &mut |value| {
-            kept = Some(Kept::decode(root, &key, value));
-        })?;
-        kept.transpose()
     }
 
     fn dropped_rows(&mut self) -> Result<()> {
@@ -91,7 +79,7 @@ impl Walk<'_> {
         let mut current: Option<Root> = None;
         self.each_chunk(space, |walk, rows| {
             for (key, value) in rows {
-                let Some(tenant) = walk.known_tenant(space, &key) else {
+                let Some(tenant) = walk.tenant_of(space, &key) else {
                     continue;
                 };
                 let Some((root, id, part)) =
@@ -104,7 +92,7 @@ impl Walk<'_> {
                 let same = |known: &&mut Root| (known.tenant, known.id) == (tenant, root);
                 if current.as_mut().filter(same).is_none() {
                     walk.end_of_root(current.take())?;
-                    let kept = walk.record(tenant, root);
+                    let kept = kept(walk.snapshot, tenant, root);
                     let record = keys::dropped_row(tenant, root, root, RECORD);
                     let kept = walk.readable(space, &record, kept)?.flatten();
                     if kept.is_none() {

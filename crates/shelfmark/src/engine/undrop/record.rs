@@ -89,10 +89,8 @@ impl Kept {
             descendants,
             purging,
         } = codec::decode(envelope::open(Keyspace::DroppedRow, key, value)?).map_err(corrupt)?;
-        let kind = EntityKind::ALL
-            .into_iter()
-            .find(|known| known.code() == kind)
-            .ok_or_else(|| corrupt(format!("unknown kind {kind} of entity")))?;
+        let kind =
+            EntityKind::from_code(kind).ok_or_else(|| corrupt(format!("unknown kind {kind} of entity")))?;
         Ok(Self {
             id: EntityId::new(kind, root),
             time: Timestamp::from_millis_lossy(time),
