@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use shelfmark::{
-    Catalog, DataAsset, DataSet, DataStore, Deletion, Durability, EntityKind, Hook, HookView, NewDataAsset,
-    NewDataSet, NewDataStore, Options, Proposal, Uuid, Veto,
+    Catalog, DataAsset, DataSet, DataStore, Deletion, Durability, EntityKind, ErrorKind, Hook, HookView,
+    NewDataAsset, NewDataSet, NewDataStore, Options, Proposal, Uuid, Veto,
 };
 use shelfmark_testkit::operation::{
     Actor, Draft, Edit, End, Expect, FilterSpec, Form, Input, Operation, PatchStep, PatchValue, QuerySpec,
@@ -22,9 +22,9 @@ use shelfmark_testkit::{CatalogSetup, Failure, MemoryBackend, Oracle, Outcome, S
 
 use crate::support::{Random, assert_clean};
 
-const THREADS: usize = 8;
+pub(super) const THREADS: usize = 8;
 
-fn number(variable: &str, default: u64) -> u64 {
+pub(super) fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
 }
 
@@ -75,14 +75,14 @@ impl Hook for Recorder {
 }
 
 /// An operation that has returned.
-struct Done {
-    actor: String,
-    operation: Operation,
-    outcome: Outcome,
-    created: Vec<Uuid>,
+pub(super) struct Done {
+    pub(super) actor: String,
+    pub(super) operation: Operation,
+    pub(super) outcome: Outcome,
+    pub(super) created: Vec<Uuid>,
     /// Ticks of one clock for all threads.
-    began: u64,
-    returned: u64,
+    pub(super) began: u64,
+    pub(super) returned: u64,
 }
 
 fn run(seed: u64, operations: usize) -> (usize, usize) {
@@ -113,7 +113,8 @@ fn run(seed: u64, operations: usize) -> (usize, usize) {
         0 => std::mem::take(&mut *recorder.0.lock().expect("the record")),
         _ => fed(&catalog),
     };
-    replay(seed, setup, &order, &done)
+    let (effects, without, _) = replay(seed, setup, &order, &done);
+    (effects, without)
 }
 
 /// Whom each change is made by, in the order of the change feed.
@@ -169,8 +170,13 @@ fn work(catalog: &Catalog, setup: CatalogSetup, seed: u64, operations: usize) ->
     })
 }
 
-/// Replays what was done, and gives how many operations had an effect and how many had none.
-fn replay(seed: u64, setup: CatalogSetup, order: &[String], done: &[Done]) -> (usize, usize) {
+/// Replays what was done, and gives how many operations had an effect, how many had none, and the oracle as it is then.
+pub(super) fn replay(
+    seed: u64,
+    setup: CatalogSetup,
+    order: &[String],
+    done: &[Done],
+) -> (usize, usize, Oracle) {
     let last: HashMap<&str, usize> = order
         .iter()
         .enumerate()
@@ -178,7 +184,8 @@ fn replay(seed: u64, setup: CatalogSetup, order: &[String], done: &[Done]) -> (u
         .collect();
     let place = |one: &Done| {
         // What a deletion would take hooks are asked about too.
-        let writes = !matches!(one.operation, Operation::Read(..)) && succeeded(&one.outcome);
+        let writes = !matches!(one.operation, Operation::Read(..))
+            && (succeeded(&one.outcome) || in_doubt(&one.outcome));
         last.get(one.actor.as_str()).copied().filter(|_| writes)
     };
     let (mut effects, rest): (Vec<&Done>, Vec<&Done>) = done.iter().partition(|one| place(one).is_some());
@@ -218,17 +225,30 @@ fn replay(seed: u64, setup: CatalogSetup, order: &[String], done: &[Done]) -> (u
         });
         if let Some(one) = effects.get(state) {
             let expected = oracle.apply_as(&one.actor, &one.created, &one.operation);
+            // What was in doubt, and is in the order, was done.
+            let agrees = match in_doubt(&one.outcome) {
+                true => succeeded(&expected),
+                false => found(one, &created).agrees_with(&expected),
+            };
             assert!(
-                found(one, &created).agrees_with(&expected),
+                agrees,
                 "seed {seed}: {}, the {state}th effect\n  asked: {:?}\n  expected: {expected:?}\n  found: {:?}",
-                one.actor,
-                one.operation,
-                one.outcome
+                one.actor, one.operation, one.outcome
             );
         }
     }
     assert!(pending.is_empty() && waiting.is_empty());
-    (effects.len(), without)
+    (effects.len(), without, oracle)
+}
+
+/// Whether the backend could not tell if it was done.
+pub(super) fn in_doubt(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Failed(failure) | Outcome::Transaction(_, Some(failure)) => {
+            failure.kind == Some(ErrorKind::CommitUnknown)
+        }
+        _ => false,
+    }
 }
 
 fn succeeded(outcome: &Outcome) -> bool {
@@ -315,7 +335,7 @@ impl Windows {
 
 /// What the threads know of one another: ids, those that are gone among them.
 #[derive(Default)]
-struct Pool {
+pub(super) struct Pool {
     stores: Vec<Uuid>,
     assets: Vec<Uuid>,
     sets: Vec<Uuid>,
@@ -389,7 +409,7 @@ impl Pool {
         }
     }
 
-    fn operation(&mut self, random: &mut Random) -> Operation {
+    pub(super) fn operation(&mut self, random: &mut Random) -> Operation {
         let (tenant, actor) = (Tenant::One, Actor::Ann);
         match random.below(100) {
             0..70 => Operation::Write(tenant, actor, self.write(random)),
@@ -514,7 +534,7 @@ impl Pool {
         }
     }
 
-    fn note(&mut self, operation: &Operation, outcome: &Outcome) {
+    pub(super) fn note(&mut self, operation: &Operation, outcome: &Outcome) {
         match (operation, outcome) {
             (Operation::Write(_, _, write), Outcome::Done(value)) => self.note_write(write, value),
             // Named once in vain, or a few times by those who know no better yet.
