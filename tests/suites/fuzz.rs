@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use shelfmark_testkit::fuzz::{TARGETS, Target, seeds};
 
-use crate::support::figures;
+use crate::support::{Random, figures, long_version};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
@@ -57,6 +57,61 @@ fn the_kept_corpus_breaks_nothing() {
         replayed.push(format!("{name} {inputs}"));
     }
     figures("fuzzing, inputs replayed", &replayed.join(", "));
+}
+
+/// Makes another input of those that are there: bits flipped, a piece cut out, doubled, or taken from another.
+fn mutate(inputs: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+    let any = |random: &mut Random| inputs[random.below(inputs.len() as u64) as usize].clone();
+    let (mut bytes, other) = (any(random), any(random));
+    for _ in 0..=random.below(3) {
+        let from = random.below(bytes.len() as u64 + 1) as usize;
+        let to = from + random.below((bytes.len() - from).min(16) as u64 + 1) as usize;
+        match random.below(6) {
+            0 | 1 if from < bytes.len() => bytes[from] ^= 1 << random.below(8),
+            2 if from < bytes.len() => bytes[from] = random.below(256) as u8,
+            3 => drop(bytes.drain(from..to)),
+            4 => {
+                let piece = bytes[from..to].to_vec();
+                bytes.splice(to..to, piece);
+            }
+            _ => {
+                let start = from.min(other.len());
+                let end = (start + 16).min(other.len());
+                bytes.splice(from..to, other[start..end].iter().copied());
+            }
+        }
+    }
+    bytes
+}
+
+/// Without guidance by coverage, but everywhere: a little of what `fuzz/run` does. `SHELFMARK_FUZZ_SEED` names other inputs.
+#[test]
+fn what_is_like_the_seeds_breaks_nothing() {
+    let seed = std::env::var("SHELFMARK_FUZZ_SEED").map_or(1, |seed| seed.parse().expect("a number"));
+    let more = if long_version() { 100 } else { 1 };
+    let seeds = seeds();
+    let mut executed = Vec::new();
+    for (name, target) in TARGETS {
+        let own = seeds.iter().filter(|seed| seed.target == name);
+        let inputs: Vec<Vec<u8>> = own.map(|seed| seed.bytes.clone()).collect();
+        // Those of sequences take a hundred times as long.
+        let times = more
+            * match name {
+                "operations" | "storage_faults" | "backend_faults" => 8,
+                _ => 150,
+            };
+        let mut random = Random::new(seed);
+        for n in 0..times {
+            let bytes = mutate(&inputs, &mut random);
+            let survived = std::panic::catch_unwind(|| target(&bytes));
+            assert!(
+                survived.is_ok(),
+                "SHELFMARK_FUZZ_SEED={seed}: {name} breaks on the {n}th, {bytes:?}"
+            );
+        }
+        executed.push(format!("{name} {times}"));
+    }
+    figures("fuzzing, inputs made up", &executed.join(", "));
 }
 
 #[test]
