@@ -25,9 +25,9 @@ use shelfmark_testkit::{CatalogSetup, Failure, MemoryBackend, Oracle, Outcome, S
 
 use crate::support::{Random, assert_clean};
 
-const THREADS: usize = 8;
+pub(super) const THREADS: usize = 8;
 
-fn number(variable: &str, default: u64) -> u64 {
+pub(super) fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
 }
 
@@ -203,14 +203,14 @@ impl Hook for Recorder {
 }
 
 /// An operation that has returned.
-struct Done {
-    actor: String,
-    operation: Operation,
-    outcome: Outcome,
-    created: Vec<Uuid>,
+pub(super) struct Done {
+    pub(super) actor: String,
+    pub(super) operation: Operation,
+    pub(super) outcome: Outcome,
+    pub(super) created: Vec<Uuid>,
     /// Ticks of one clock for all threads.
-    began: u64,
-    returned: u64,
+    pub(super) began: u64,
+    pub(super) returned: u64,
 }
 
 impl Done {
@@ -253,7 +253,7 @@ fn run(seed: u64, operations: usize) -> (usize, usize, Tally) {
         true => fed(&catalog),
         false => std::mem::take(&mut *recorder.0.lock().expect("the record")),
     };
-    let (effects, without) = replay(seed, setup, &order, &done);
+    let (effects, without, _) = replay(seed, setup, &order, &done);
     (effects, without, Tally::of(&done))
 }
 
@@ -324,8 +324,13 @@ fn work(catalog: &Catalog, setup: CatalogSetup, seed: u64, operations: usize) ->
     })
 }
 
-/// Replays what was done, and gives how many operations had an effect and how many had none.
-fn replay(seed: u64, setup: CatalogSetup, order: &[String], done: &[Done]) -> (usize, usize) {
+/// Replays what was done, and gives how many operations had an effect, how many had none, and the oracle as it is then.
+pub(super) fn replay(
+    seed: u64,
+    setup: CatalogSetup,
+    order: &[String],
+    done: &[Done],
+) -> (usize, usize, Oracle) {
     let last: HashMap<&str, usize> = order
         .iter()
         .enumerate()
@@ -333,7 +338,8 @@ fn replay(seed: u64, setup: CatalogSetup, order: &[String], done: &[Done]) -> (u
         .collect();
     let place = |one: &Done| {
         // What a deletion would take hooks are asked about too.
-        let writes = !matches!(one.operation, Operation::Read(..)) && succeeded(&one.outcome);
+        let writes = !matches!(one.operation, Operation::Read(..))
+            && (succeeded(&one.outcome) || in_doubt(&one.outcome));
         let mark = one.mark().filter(|_| writes)?;
         last.get(mark.as_str()).copied()
     };
@@ -374,17 +380,30 @@ fn replay(seed: u64, setup: CatalogSetup, order: &[String], done: &[Done]) -> (u
         });
         if let Some(one) = effects.get(state) {
             let expected = oracle.apply_as(&one.actor, &one.created, &one.operation);
+            // What was in doubt, and is in the order, was done.
+            let agrees = match in_doubt(&one.outcome) {
+                true => succeeded(&expected),
+                false => found(one, &created).agrees_with(&expected),
+            };
             assert!(
-                found(one, &created).agrees_with(&expected),
+                agrees,
                 "seed {seed}: {}, the {state}th effect\n  asked: {:?}\n  expected: {expected:?}\n  found: {:?}",
-                one.actor,
-                one.operation,
-                one.outcome
+                one.actor, one.operation, one.outcome
             );
         }
     }
     assert!(pending.is_empty() && waiting.is_empty());
-    (effects.len(), without)
+    (effects.len(), without, oracle)
+}
+
+/// Whether the backend could not tell if it was done.
+pub(super) fn in_doubt(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Failed(failure) | Outcome::Transaction(_, Some(failure)) => {
+            failure.kind == Some(ErrorKind::CommitUnknown)
+        }
+        _ => false,
+    }
 }
 
 /// Whether a write succeeded.
@@ -475,7 +494,7 @@ impl Windows {
 
 /// What the threads know of one another: ids, those that are gone among them.
 #[derive(Default)]
-struct Pool {
+pub(super) struct Pool {
     stores: Vec<Uuid>,
     assets: Vec<Uuid>,
     sets: Vec<Uuid>,
@@ -582,7 +601,7 @@ impl Pool {
         }
     }
 
-    fn operation(&mut self, random: &mut Random) -> Operation {
+    pub(super) fn operation(&mut self, random: &mut Random) -> Operation {
         let (tenant, actor) = (Tenant::One, Actor::Ann);
         match random.below(100) {
             0..6 => self.once(random),
@@ -809,7 +828,7 @@ impl Pool {
         }
     }
 
-    fn note(&mut self, operation: &Operation, outcome: &Outcome) {
+    pub(super) fn note(&mut self, operation: &Operation, outcome: &Outcome) {
         match (operation, outcome) {
             (Operation::Write(_, _, write), Outcome::Done(value)) => self.note_write(write, value),
             // Named once in vain, or a few times by those who know no better yet.

@@ -1,5 +1,5 @@
 //! What the tests of shelfmark share: backends that keep everything in memory, count what they are asked, or fail when told to;
-//! [`conformance`], the suite that every backend must pass; operations with an oracle; and [storages](storage) that fail and lose power.
+//! [`conformance`], the suite that every backend must pass; operations with an oracle; [storages](storage) that fail and lose power; and the [targets](fuzz) of the fuzzers.
 //!
 //! An [`operation::Operation`] is data. [`strategy`] makes sequences of them, as proptest wants them, from a seed, or from a fuzzer's bytes.
 //! The [`Oracle`] predicts the [`Outcome`] of each, a [`System`] runs it on a catalog, and [`run`](run::run) does both and compares.
@@ -16,6 +16,7 @@ mod counting;
 mod environment;
 mod execute;
 mod faulty;
+pub mod fuzz;
 mod hooks;
 mod memory;
 pub mod operation;

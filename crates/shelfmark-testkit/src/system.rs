@@ -16,7 +16,7 @@ use shelfmark::{
 use uuid::Uuid;
 
 use crate::environment::TestEnvironment;
-use crate::execute::{Answer, Executor, Modelled, by_kind, outcome};
+use crate::execute::{Answer, Executor, Modelled, OF_STORAGE, by_kind, outcome};
 use crate::hooks;
 use crate::memory::MemoryBackend;
 use crate::operation::{Actor, Draft, End, Operation, QuerySpec, ReadOp, Step, Tenant};
@@ -77,6 +77,8 @@ pub enum Storage {
     },
     /// Maps in memory.
     Memory(MemoryBackend),
+    /// A backend of the test's, which outlives the catalog.
+    Backend(Arc<dyn Backend>),
     /// The built-in backend over bytes of the test's.
     Bytes {
         /// The bytes.
@@ -152,6 +154,7 @@ impl System {
         let backend = match &system.storage {
             Storage::File { .. } => system.options().create_backend(system.path())?,
             Storage::Memory(memory) => Arc::new(memory.clone()),
+            Storage::Backend(backend) => Arc::clone(backend),
             Storage::Bytes { storage, .. } => system.options().create_backend_on(Arc::clone(storage))?,
         };
         system.open_on(backend)?;
@@ -193,7 +196,7 @@ impl System {
     fn path(&self) -> PathBuf {
         match &self.storage {
             Storage::File { directory, .. } => directory.path().join("catalog.shelf"),
-            Storage::Memory(_) | Storage::Bytes { .. } => PathBuf::new(),
+            Storage::Memory(_) | Storage::Backend(_) | Storage::Bytes { .. } => PathBuf::new(),
         }
     }
 
@@ -247,6 +250,7 @@ impl System {
         let backend = match &self.storage {
             Storage::File { .. } => self.options().open_backend(self.path())?,
             Storage::Memory(memory) => Arc::new(memory.clone()),
+            Storage::Backend(backend) => Arc::clone(backend),
             Storage::Bytes { storage, .. } => self.options().open_backend_on(Arc::clone(storage))?,
         };
         self.open_on(backend)
@@ -480,6 +484,10 @@ impl System {
         };
         match early {
             Ok((shown, _)) if changes.starts_with(&shown) => {}
+            // A storage that failed then has recovered since.
+            Err(Unfollowed::Refused(error)) if OF_STORAGE.contains(&error.kind()) => {
+                return Err(self.failure(&error));
+            }
             early => return Ok(json!(format!("shown before the sync: {early:?}"))),
         }
         let newest = session.newest_change().map_err(|error| self.failure(&error))?;

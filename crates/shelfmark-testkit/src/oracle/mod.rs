@@ -195,7 +195,7 @@ impl Oracle {
             Operation::Hold => self.held = Some(self.state.clone()),
             Operation::Release => self.held = None,
             Operation::Tenants => return json!(self.state.tenants.keys().collect::<Vec<_>>()),
-            Operation::Sweep => return self.sweep_changes(),
+            Operation::Sweep => return self.sweep(),
             Operation::DropTenant(tenant) => {
                 self.state.feeds.drop_tenant(*tenant);
                 Rc::make_mut(&mut self.state.requests).retain(|(of, ..), _| *of != tenant.name());
@@ -209,6 +209,18 @@ impl Oracle {
             _ => {}
         }
         Value::Null
+    }
+
+    /// Removes all that has outlived its keep.
+    fn sweep(&mut self) -> Value {
+        let now = self.environment.now();
+        Rc::make_mut(&mut self.state.requests).retain(|_, request| request.expiry > now);
+        if let Ok(retention) = self.retention() {
+            for tenant in Tenant::ALL {
+                self.sweep_dropped(tenant, retention);
+            }
+        }
+        self.sweep_changes()
     }
 
     fn transact(&mut self, tenant: Tenant, actor: Actor, steps: &[Step], end: End) -> (Vec<Step>, Outcome) {

@@ -51,7 +51,7 @@ impl Dropped {
 const LATEST: i64 = 253_402_300_799_999;
 
 impl Oracle {
-    fn retention(&self) -> Result<i64, Failure> {
+    pub(super) fn retention(&self) -> Result<i64, Failure> {
         let millis = self
             .setup
             .undrop
@@ -171,8 +171,8 @@ impl Oracle {
         self.sweep_dropped(tenant, retention);
     }
 
-    /// Removes what has expired, and tells how many rows of the catalog that are.
-    fn sweep_dropped(&mut self, tenant: Tenant, retention: i64) {
+    /// Removes what has expired, and tells of each root.
+    pub(super) fn sweep_dropped(&mut self, tenant: Tenant, retention: i64) {
         let all = self.state.dropped.get(tenant.name());
         let mut expired: Vec<Rc<Dropped>> = all
             .into_iter()

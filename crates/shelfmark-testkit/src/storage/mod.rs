@@ -14,5 +14,5 @@ mod sweep;
 pub use history::{History, Rows, rows_of};
 pub use image::{Change, CrashPoint, Survivors};
 pub use recording::{Call, Calls, RecordingStorage, StorageFault};
-pub use reference::{Crash, Reference, Run, Setting, Task, judge, judge_copy, script};
-pub use sweep::{Sweep, judge_creation, sweep};
+pub use reference::{Crash, Reference, Run, Setting, Task, judge, judge_copy, script, tasks};
+pub use sweep::{Sweep, judge_creation, strike, sweep};

@@ -54,6 +54,11 @@ pub fn script(seed: u64, most: usize) -> (Setting, Vec<Task>) {
         deferred: seed % 3 == 2,
         cache_bytes: 4 << 20,
     };
+    (setting, tasks(operations))
+}
+
+/// The tasks of a script: the operations without those that hold a snapshot, and between them compaction, reopening, backup and verification.
+pub fn tasks(operations: Vec<Operation>) -> Vec<Task> {
     let mut tasks = Vec::new();
     let mut upkeep = [
         Task::Compact,
@@ -79,7 +84,7 @@ pub fn script(seed: u64, most: usize) -> (Setting, Vec<Task>) {
             tasks.extend(upkeep.next());
         }
     }
-    (setting, tasks)
+    tasks
 }
 
 /// One running of a script on a storage.

@@ -48,7 +48,7 @@ pub fn sweep(
 ) -> Result<(), String> {
     let mut fault = fault;
     loop {
-        let struck = once(reference, fault, tally).map_err(|wrong| format!("{fault:?}: {wrong}"))?;
+        let struck = strike(reference, fault, tally).map_err(|wrong| format!("{fault:?}: {wrong}"))?;
         if !struck {
             return Ok(());
         }
@@ -57,7 +57,12 @@ pub fn sweep(
     }
 }
 
-fn once(reference: &Reference, fault: StorageFault, tally: &mut Sweep) -> Result<bool, String> {
+/// Runs the script of a reference with one fault. Whether it struck; what must be so after it, [`sweep`] says.
+///
+/// # Errors
+///
+/// What was wrong.
+pub fn strike(reference: &Reference, fault: StorageFault, tally: &mut Sweep) -> Result<bool, String> {
     let storage = RecordingStorage::new();
     storage.arm(fault);
     let mut run = match Run::create(reference.setting, &storage, None) {
