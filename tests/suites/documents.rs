@@ -57,7 +57,8 @@ fn names_a_file(text: &str) -> bool {
     let known = [".rs", ".md", ".toml", ".in", ".json"]
         .iter()
         .any(|ending| text.ends_with(ending));
-    plain && (known || text.contains('/')) && !text.starts_with('/')
+    // Media types look like paths too.
+    plain && (known || text.contains('/')) && !text.starts_with('/') && !text.starts_with("application/")
 }
 
 #[test]

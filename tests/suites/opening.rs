@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use shelfmark::backend::Keyspace;
 use shelfmark::{
-    Catalog, DataSet, DataStore, Durability, ErrorKind, Expectation, Integrity, Options, Query, Read, Result,
-    SetId, SetSelection, Write,
+    Catalog, Concurrency, DataSet, DataStore, Durability, ErrorKind, Expectation, Integrity, Options, Query,
+    Read, Result, SetId, SetSelection, Write,
 };
+use shelfmark_testkit::storage::RecordingStorage;
 
 use crate::support::{
     Random, Rows, assert_clean, child, child_path, dump, family, new_asset, new_set, new_store, session,
@@ -473,4 +474,53 @@ fn a_file_that_was_not_closed_needs_a_writable_open_first() {
     dir.refuses(&dir.path(), read_only, ErrorKind::NeedsRepair);
     drop(Catalog::open(dir.path()).unwrap());
     assert_clean(&read_only(&dir.path()).unwrap(), "recovered");
+}
+
+#[test]
+fn a_storage_that_is_empty_or_is_not_or_holds_something_else_is_told_apart() {
+    let refused = |outcome: Result<std::sync::Arc<dyn shelfmark::backend::Backend>>, kind: ErrorKind| {
+        let error = outcome.expect_err("it opened");
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains("storage"), "{error}");
+    };
+    let on = |storage: &RecordingStorage| std::sync::Arc::new(storage.clone());
+    let options = Options::new();
+    let storage = RecordingStorage::new();
+    refused(options.open_backend_on(on(&storage)), ErrorKind::FileMissing);
+    for shared in [
+        options.clone().read_only(true),
+        options.clone().concurrency(Concurrency::SingleWriter),
+        options.clone().concurrency(Concurrency::MultiWriter),
+    ] {
+        refused(shared.create_backend_on(on(&storage)), ErrorKind::Unsupported);
+        refused(shared.open_backend_on(on(&storage)), ErrorKind::Unsupported);
+    }
+    assert!(storage.bytes().is_empty(), "a refusal wrote something");
+
+    let backend = options.create_backend_on(on(&storage)).unwrap();
+    let family = family(&session(&options.on_backend(backend).unwrap(), "acme"));
+    let before = storage.bytes();
+    refused(options.create_backend_on(on(&storage)), ErrorKind::FileExists);
+    assert!(storage.bytes() == before, "a refusal wrote something");
+    let catalog = options
+        .on_backend(options.open_backend_on(on(&storage)).unwrap())
+        .unwrap();
+    assert!(session(&catalog, "acme").get(family.set).unwrap().is_some());
+
+    let to = RecordingStorage::new();
+    catalog.backup_on(on(&to)).unwrap();
+    assert_eq!(
+        catalog.backup_on(on(&to)).unwrap_err().kind(),
+        ErrorKind::FileExists
+    );
+    let copy = options
+        .on_backend(options.open_backend_on(on(&to)).unwrap())
+        .unwrap();
+    assert!(session(&copy, "acme").get(family.set).unwrap().is_some());
+    assert_clean(&copy, "a backup");
+
+    let text = RecordingStorage::holding(vec![b'x'; 20_000]);
+    refused(options.open_backend_on(on(&text)), ErrorKind::NotACatalog);
+    let cut = RecordingStorage::holding(before[..before.len() / 2].to_vec());
+    refused(options.open_backend_on(on(&cut)), ErrorKind::Corrupt);
 }

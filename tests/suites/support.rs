@@ -317,3 +317,34 @@ impl Random {
         (mixed ^ (mixed >> 31)) % bound
     }
 }
+
+/// Whether the long versions of the suites are asked for.
+pub fn long_version() -> bool {
+    std::env::var_os("SHELFMARK_LONG").is_some()
+}
+
+/// Prints the figures of a run, past the capture of a test's output, for `docs/reliability.md`.
+pub fn figures(what: &str, figures: &str) {
+    let _ = writeln!(std::io::stderr(), "figures: {what}: {figures}");
+}
+
+thread_local! {
+    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs `work` without the messages of panics that something catches: redb panics on some damaged pages, thousands of times.
+pub fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    static HOOKED: std::sync::Once = std::sync::Once::new();
+    HOOKED.call_once(|| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !QUIET.get() {
+                told(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let outcome = work();
+    QUIET.set(false);
+    outcome
+}

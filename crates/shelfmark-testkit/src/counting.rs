@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use shelfmark::Result;
 use shelfmark::backend::{
-    Backend, BackendStats, CommitOptions, Direction, Health, KeyRange, Keyspace, Limits, Maintenance,
-    MaintenanceReport, Snapshot, WriteBatch, WriteOp,
+    Backend, BackendActivity, BackendStats, CommitOptions, Direction, Health, KeyRange, Keyspace, Limits,
+    Maintenance, MaintenanceReport, Snapshot, WriteBatch, WriteOp,
 };
 
 use crate::lock;
@@ -245,6 +245,10 @@ impl Backend for CountingBackend {
 
     fn reopen(&self) -> Result<()> {
         self.inner.reopen()
+    }
+
+    fn activity(&self) -> BackendActivity {
+        self.inner.activity()
     }
 
     fn stats(&self) -> Result<BackendStats> {

@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use serde_json::{Value, json};
 use shelfmark::{
     AllStores, AssetId, AssetSelection, Cursor, DataAsset, DataSet, DataStore, Deleted, Entity, EntityKind,
-    Error, Expectation, Filter, Named, NewDataAsset, NewDataSet, NewDataStore, Page, Patch, Projection,
-    Query, Read, Session, SetSelection, StoreId, Timestamp, TypedId, Write,
+    Error, ErrorKind, Expectation, Filter, Named, NewDataAsset, NewDataSet, NewDataStore, Page, Patch,
+    Projection, Query, Read, Session, SetSelection, StoreId, Timestamp, TypedId, Write,
 };
 use uuid::Uuid;
 
@@ -18,6 +18,16 @@ use crate::operation::{
     Selection, Target, WriteOp,
 };
 use crate::outcome::{Failure, Ids, Outcome};
+
+/// What a storage that fails brings about, whatever is asked.
+pub(crate) const OF_STORAGE: [ErrorKind; 6] = [
+    ErrorKind::Io,
+    ErrorKind::StorageFull,
+    ErrorKind::ReadOnly,
+    ErrorKind::Corrupt,
+    ErrorKind::Unavailable,
+    ErrorKind::CommitUnknown,
+];
 
 /// What an operation gave, or why it was refused.
 pub(crate) type Answer = Result<Value, Failure>;
@@ -537,10 +547,15 @@ fn filter_of(spec: &FilterSpec) -> Filter {
     filter
 }
 
-/// What a deletion gave, which a rehearsal must have given too.
+/// What a deletion gave, which a rehearsal must have given too. That the storage fails, no rehearsal foresees.
 fn agreed(would: Option<Answer>, did: Answer) -> Answer {
+    let failed = |answer: &Answer| {
+        let kind = answer.as_ref().err().and_then(|failure| failure.kind);
+        kind.is_some_and(|kind| OF_STORAGE.contains(&kind))
+    };
     match would {
-        Some(would) if would != did => {
+        Some(would) if failed(&would) => would,
+        Some(would) if would != did && !failed(&did) => {
             Ok(json!({ "would": format!("{would:?}"), "did": format!("{did:?}") }))
         }
         _ => did,

@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shelfmark::backend::{
-    Backend, BackendStats, CommitOptions, Direction, Health, KeyRange, Keyspace, Limits, Maintenance,
-    MaintenanceReport, Snapshot, WriteBatch,
+    Backend, BackendActivity, BackendStats, CommitOptions, Direction, Health, KeyRange, Keyspace, Limits,
+    Maintenance, MaintenanceReport, Snapshot, WriteBatch,
 };
 use shelfmark::{Error, ErrorKind, Result};
 
@@ -289,6 +289,10 @@ impl Backend for FaultyBackend {
         self.inner.reopen()?;
         lock(&self.faults.0.state).latched = None;
         Ok(())
+    }
+
+    fn activity(&self) -> BackendActivity {
+        self.inner.activity()
     }
 
     fn stats(&self) -> Result<BackendStats> {

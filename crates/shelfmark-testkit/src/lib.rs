@@ -1,5 +1,5 @@
 //! What the tests of shelfmark share: backends that keep everything in memory, count what they are asked, or fail when told to;
-//! [`conformance`], the suite that every backend must pass; and operations with an oracle.
+//! [`conformance`], the suite that every backend must pass; operations with an oracle; and [storages](storage) that fail and lose power.
 //!
 //! An [`operation::Operation`] is data. [`strategy`] makes sequences of them, as proptest wants them, from a seed, or from a fuzzer's bytes.
 //! The [`Oracle`] predicts the [`Outcome`] of each, a [`System`] runs it on a catalog, and [`run`](run::run) does both and compares.
@@ -23,6 +23,7 @@ mod oracle;
 mod outcome;
 pub mod replay;
 pub mod run;
+pub mod storage;
 pub mod strategy;
 mod system;
 mod undrop;

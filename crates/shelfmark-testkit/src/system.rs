@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace};
+use shelfmark::backend::{Backend, ByteStorage, Direction, KeyRange, Keyspace};
 use shelfmark::{
     Batched, Catalog, CatalogSnapshot, ChangeRetention, Cursor, Durability, EntityKind, Error, NewDataStore,
     Options, Page, Position, Session, Stream, Write as _,
@@ -22,6 +22,7 @@ use crate::memory::MemoryBackend;
 use crate::operation::{Actor, Draft, End, Operation, QuerySpec, ReadOp, Step, Tenant};
 use crate::outcome::{Failure, Ids, Outcome};
 use crate::replay::{self, Unfollowed};
+use crate::storage::History;
 
 /// How a catalog under test is opened: what decides about the outcome of operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +77,17 @@ pub enum Storage {
     },
     /// Maps in memory.
     Memory(MemoryBackend),
+    /// The built-in backend over bytes of the test's.
+    Bytes {
+        /// The bytes.
+        storage: Arc<dyn ByteStorage>,
+        /// Whether commits are deferred.
+        deferred: bool,
+        /// Memory for cached pages.
+        cache_bytes: usize,
+        /// Where to note the states, if anywhere.
+        history: Option<History>,
+    },
 }
 
 /// A catalog under test: runs resolved operations and tells what came of them.
@@ -140,6 +152,7 @@ impl System {
         let backend = match &system.storage {
             Storage::File { .. } => system.options().create_backend(system.path())?,
             Storage::Memory(memory) => Arc::new(memory.clone()),
+            Storage::Bytes { storage, .. } => system.options().create_backend_on(Arc::clone(storage))?,
         };
         system.open_on(backend)?;
         Ok(system)
@@ -180,23 +193,46 @@ impl System {
     fn path(&self) -> PathBuf {
         match &self.storage {
             Storage::File { directory, .. } => directory.path().join("catalog.shelf"),
-            Storage::Memory(_) => PathBuf::new(),
+            Storage::Memory(_) | Storage::Bytes { .. } => PathBuf::new(),
         }
     }
 
     fn options(&self) -> Options {
         let durability = match self.storage {
-            Storage::File { deferred: true, .. } => Durability::Deferred,
+            Storage::File { deferred: true, .. } | Storage::Bytes { deferred: true, .. } => {
+                Durability::Deferred
+            }
             _ => Durability::Immediate,
+        };
+        let cache_bytes = match self.storage {
+            Storage::Bytes { cache_bytes, .. } => cache_bytes,
+            _ => 4 << 20,
         };
         self.setup
             .options()
-            .cache_bytes(4 << 20)
+            .cache_bytes(cache_bytes)
             .durability(durability)
             .environment(self.environment.environment())
     }
 
+    /// The catalog; `None` after a reopening that failed.
+    pub fn catalog(&self) -> Option<&Catalog> {
+        self.open.as_ref().map(|open| &open.catalog)
+    }
+
+    /// The backend below it; `None` after a reopening that failed.
+    pub fn backend(&self) -> Option<&dyn Backend> {
+        self.open.as_ref().map(|open| &*open.backend)
+    }
+
     fn open_on(&mut self, backend: Arc<dyn Backend>) -> shelfmark::Result<()> {
+        let backend = match &self.storage {
+            Storage::Bytes {
+                history: Some(history),
+                ..
+            } => history.watch(backend)?,
+            _ => backend,
+        };
         let catalog = self.options().on_backend(Arc::clone(&backend))?;
         self.open = Some(Open {
             backend,
@@ -211,6 +247,7 @@ impl System {
         let backend = match &self.storage {
             Storage::File { .. } => self.options().open_backend(self.path())?,
             Storage::Memory(memory) => Arc::new(memory.clone()),
+            Storage::Bytes { storage, .. } => self.options().open_backend_on(Arc::clone(storage))?,
         };
         self.open_on(backend)
     }

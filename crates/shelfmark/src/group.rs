@@ -102,6 +102,11 @@ impl GroupCommit {
         )
     }
 
+    /// How many writes wait for the next group.
+    pub(crate) fn queued(&self) -> usize {
+        lock(&self.queue).waiting.len()
+    }
+
     /// Runs `operation` in the next group, and returns once that is committed.
     pub(crate) fn run<T: Send + 'static>(
         &self,

@@ -40,11 +40,19 @@ fn push_token(path: &mut String, token: &str) {
     }
 }
 
-/// Reads one JSON document. Integers that fit `i64` or `u64` stay exact, every other number becomes the nearest `f64`.
+/// Reads one JSON document as strictly as every input of the catalog is read. Integers that fit `i64` or `u64` stay exact, every other number becomes the
+/// nearest `f64`. O(length).
+///
+/// ```
+/// let error = shelfmark::parse_json(br#"{"ids": [], "ids": ["a"]}"#).unwrap_err();
+/// assert_eq!(error.violations()[0].pointer, "/ids");
+/// ```
+///
+/// # Errors
 ///
 /// `Invalid` when the text is not JSON or nests deeper than 128 levels (one violation at `""` with line and column), else with
-/// every duplicate key, every integer beyond 64 bits and every number beyond `f64`, each at its pointer. O(length).
-pub(crate) fn parse(text: &[u8]) -> Result<Value> {
+/// every duplicate key, every integer beyond 64 bits and every number beyond `f64`, each at its pointer.
+pub fn parse(text: &[u8]) -> Result<Value> {
     match read(text, &[]) {
         Ok(outcome) => outcome,
         // It may have stopped at a number beyond f64: with those out of the way it goes on, and the visitor reports them.

@@ -80,7 +80,7 @@ mod write;
 pub use backend::{Concurrency, Durability, Health, Integrity, MaintenanceReport};
 pub use batch::{Batch, BatchFailure, BatchOutcome};
 pub use bulk::{Batched, BulkProgress};
-pub use care::{CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
+pub use care::{CatalogActivity, CatalogStats, CheckReport, Finding, FindingKind, RepairReport};
 pub use catalog::Catalog;
 pub use changes::{Change, ChangeEvent, ChangeRetention, Changes, Descendant, Position};
 pub use compatibility::{
@@ -99,6 +99,7 @@ pub use expectation::Expectation;
 pub use hooks::{Deletion, Hook, HookView, Proposal, Restoration, Veto};
 pub use idempotency::{IdempotencyKey, Once};
 pub use ids::{AssetId, EntityId, EntityKind, SetId, StoreId};
+pub use json::parse as parse_json;
 pub use list::{
     AllStores, AssetSelection, Cursor, DEFAULT_LIMIT, Filter, Named, Page, Projection, Query, SetSelection,
     Sort, Stream,

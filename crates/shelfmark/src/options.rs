@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::redb::{RedbBackend, RedbOptions};
-use crate::backend::{Backend, Concurrency, Durability, Integrity};
+use crate::backend::{Backend, ByteStorage, Concurrency, Durability, Integrity};
 use crate::catalog::Catalog;
 use crate::changes::ChangeRetention;
 use crate::environment::Environment;
@@ -302,6 +302,29 @@ impl Options {
         Ok(Arc::new(RedbBackend::open(path.as_ref(), self.redb())?))
     }
 
+    /// The built-in backend over a storage of the caller's, empty as yet: to be given to [`Options::on_backend`]. A crash before this returns leaves a storage
+    /// that may not open again: empty it, and begin anew.
+    ///
+    /// # Errors
+    ///
+    /// `FileExists` where the storage is not empty, `Unsupported` together with `read_only` or a shared [`Concurrency`], `StorageFull`, `Io`.
+    pub fn create_backend_on(&self, storage: Arc<dyn ByteStorage>) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(RedbBackend::create_on(
+            storage,
+            self.redb(),
+            |_| Ok(()),
+        )?))
+    }
+
+    /// The built-in backend over what a storage of the caller's holds: to be given to [`Options::on_backend`].
+    ///
+    /// # Errors
+    ///
+    /// `FileMissing` where the storage is empty, `Unsupported` together with `read_only` or a shared [`Concurrency`], `NotACatalog`, `Corrupt`, `Io`.
+    pub fn open_backend_on(&self, storage: Arc<dyn ByteStorage>) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(RedbBackend::open_on(storage, self.redb())?))
+    }
+
     /// The built-in backend in memory, blank: to be wrapped, then given to [`Options::on_backend`].
     ///
     /// # Errors
@@ -324,6 +347,14 @@ impl Options {
             quick_repair: self.quick_recovery,
         }
     }
+}
+
+/// An empty storage for a backup, filled by `fill`.
+pub(crate) fn new_on(
+    storage: Arc<dyn ByteStorage>,
+    fill: impl FnOnce(&dyn Backend) -> Result<()>,
+) -> Result<()> {
+    RedbBackend::create_on(storage, Options::new().redb(), |new| fill(new)).map(drop)
 }
 
 /// A new file for a backup, filled by `fill`.

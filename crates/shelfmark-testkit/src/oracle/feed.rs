@@ -61,6 +61,19 @@ impl Feed {
 }
 
 impl Feeds {
+    /// The feed of a tenant that is there.
+    fn of_tenant(&mut self, tenant: Tenant) -> &mut Feed {
+        let Feeds { made, of } = self;
+        of.entry(tenant.name()).or_insert_with(|| {
+            *made += 1;
+            Feed {
+                number: *made,
+                first: 1,
+                changes: Vec::new(),
+            }
+        })
+    }
+
     pub(super) fn drop_tenant(&mut self, tenant: Tenant) {
         self.of.remove(tenant.name());
     }
@@ -68,15 +81,7 @@ impl Feeds {
 
 impl Oracle {
     fn tell(&mut self, tenant: Tenant, mut change: Object) {
-        let Feeds { made, of } = &mut self.state.feeds;
-        let feed = of.entry(tenant.name()).or_insert_with(|| {
-            *made += 1;
-            Feed {
-                number: *made,
-                first: 1,
-                changes: Vec::new(),
-            }
-        });
+        let feed = self.state.feeds.of_tenant(tenant);
         let sequence = feed.last() + 1;
         change.insert("sequence".to_owned(), json!(sequence));
         feed.changes.push(Rc::new(Value::Object(change)));
@@ -212,6 +217,10 @@ impl Oracle {
             return Err(Failure::new(ErrorKind::Unsupported));
         }
         let rewound = Err(Failure::new(ErrorKind::ChangesRewound));
+        // A tenant may have come to be without a change: an answer that was recorded is enough.
+        if self.state.tenants.contains_key(tenant.name()) {
+            self.state.feeds.of_tenant(tenant);
+        }
         let Some(feed) = self.state.feeds.of.get(tenant.name()) else {
             if kept.is_some_and(|kept| kept.feed.is_some()) {
                 return rewound;

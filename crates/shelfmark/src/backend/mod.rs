@@ -2,6 +2,7 @@
 //! [`Backend`] and [`Snapshot`]; nothing above may assume a particular one, or a single process.
 
 mod batch;
+mod bytes;
 mod overlay;
 pub(crate) mod redb;
 
@@ -10,6 +11,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 pub use batch::{SpaceBatch, WriteBatch, WriteOp};
+pub use bytes::ByteStorage;
 pub(crate) use overlay::Overlay;
 
 use crate::error::Result;
@@ -111,6 +113,15 @@ pub enum Health {
         /// The failure that latched it.
         reason: String,
     },
+}
+
+/// Figures that a backend keeps anyway. What it does not keep is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BackendActivity {
+    /// Snapshots handed out and not dropped yet.
+    pub open_snapshots: Option<u64>,
+    /// Commits since it was opened.
+    pub commits: Option<u64>,
 }
 
 /// Figures of a backend. What it does not know is `None`.
@@ -251,6 +262,11 @@ pub trait Backend: Send + Sync {
 
     /// Recovers from a latched failure by opening the storage again. Held snapshots keep working or fail typed.
     fn reopen(&self) -> Result<()>;
+
+    /// Those of its figures that cost nothing to tell, for a dashboard that asks often.
+    fn activity(&self) -> BackendActivity {
+        BackendActivity::default()
+    }
 
     /// Its figures.
     fn stats(&self) -> Result<BackendStats>;

@@ -6,8 +6,11 @@ pub(crate) mod repair;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::backend::{BackendStats, Keyspace, Maintenance, MaintenanceReport, hex};
+use crate::backend::{
+    BackendActivity, BackendStats, ByteStorage, Keyspace, Maintenance, MaintenanceReport, hex,
+};
 use crate::catalog::Catalog;
 use crate::engine::{TenantView, tenants};
 use crate::error::Result;
@@ -126,6 +129,20 @@ pub struct CatalogStats {
     pub backend: BackendStats,
 }
 
+/// Figures of a catalog that cost nothing to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CatalogActivity {
+    /// Single-shot writes that wait for the next group commit.
+    pub queued_writes: u64,
+    /// Commits that single-shot writes shared, since the catalog was opened.
+    pub groups: u64,
+    /// The writes that were in them.
+    pub grouped_writes: u64,
+    /// Figures that the backend keeps.
+    pub backend: BackendActivity,
+}
+
 impl Catalog {
     /// Reads the whole catalog on one snapshot and reports everything that is not as it should be: every row decodes, every index entry has its
     /// entity and the reverse, counters equal a count, nothing is an orphan, versions and times are sane, what was dropped is whole. O(everything); reads and writes go on meanwhile.
@@ -186,6 +203,16 @@ impl Catalog {
         backup::copy(&*self.inner.backend.snapshot()?, path.as_ref(), environment)
     }
 
+    /// As [`Catalog::backup`], to an empty storage of the caller's. A crash before this returns leaves a storage that is no backup.
+    ///
+    /// # Errors
+    ///
+    /// `FileExists` where the storage is not empty, `StorageFull`, `Io`, `Corrupt`.
+    pub fn backup_on(&self, storage: Arc<dyn ByteStorage>) -> Result<()> {
+        let environment = &self.inner.settings.environment;
+        backup::copy_on(&*self.inner.backend.snapshot()?, storage, environment)
+    }
+
     /// Gives unused space back to the file system. O(file). Every writer and every new reader waits meanwhile.
     ///
     /// # Errors
@@ -207,6 +234,27 @@ impl Catalog {
     fn maintain(&self, what: Maintenance) -> Result<MaintenanceReport> {
         let _entered = reentry::enter_write()?;
         self.inner.backend.maintain(what)
+    }
+
+    /// Figures that a dashboard may ask for as often as it likes. O(1).
+    ///
+    /// ```
+    /// # use shelfmark::{Catalog, NewDataStore, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// let catalog = Catalog::in_memory()?;
+    /// catalog.session("acme", "ann")?.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// assert_eq!(catalog.activity().grouped_writes, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn activity(&self) -> CatalogActivity {
+        let (groups, grouped_writes) = self.inner.group.counts();
+        CatalogActivity {
+            queued_writes: self.inner.group.queued() as u64,
+            groups,
+            grouped_writes,
+            backend: self.inner.backend.activity(),
+        }
     }
 
     /// Figures of the catalog and its backend. O(tenants), and for its sizes the redb backend walks the whole file: not for a tight loop.

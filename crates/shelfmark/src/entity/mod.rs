@@ -98,6 +98,38 @@ pub trait NewEntity:
         rules::check::<Self::Entity>(&new, &mut violations);
         violations.finish().map(|()| new)
     }
+
+    /// Reads the JSON that the REST API's PUT takes for the entity `id`, and the `version` in it, which is what its sender expects. Members that the
+    /// application sets, and unknown ones, are ignored.
+    ///
+    /// The rules of the fields are left to [`Write::replace`](crate::Write::replace), which looks at the expectation first; only where something else is wrong are broken ones
+    /// listed here too.
+    ///
+    /// ```
+    /// # use shelfmark::{Catalog, Expectation, NewDataStore, NewEntity, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// let body = br#"{"version": 0, "technicalName": "warehouse", "type": "duckdb"}"#;
+    /// let (new, version) = NewDataStore::from_put_json(body, store.id)?;
+    /// let store = session.replace(store.id, version.map_or(Expectation::Any, Expectation::Exactly), new)?;
+    /// assert_eq!((store.version, store.store_type.as_str()), (1, "duckdb"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` with every violation: malformed JSON, duplicate keys, numbers out of range, values of a wrong type, another `id`.
+    fn from_put_json(text: &[u8], id: <Self::Entity as Entity>::Id) -> Result<(Self, Option<u64>)> {
+        let mut violations = Violations::default();
+        let value = crate::json::parse(text)?;
+        let (new, version) = reader::read_put::<Self::Entity>(value, id.uuid(), &mut violations);
+        if violations.count() > 0 {
+            rules::check::<Self::Entity>(&new, &mut violations);
+        }
+        violations.finish().map(|()| (new, version))
+    }
 }
 
 pub(crate) mod sealed {

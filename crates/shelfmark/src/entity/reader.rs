@@ -32,12 +32,28 @@ pub(crate) fn read_new<E: Entity>(value: Value, violations: &mut Violations) -> 
     E::read(&mut reader)
 }
 
+/// Reads the input of a replacement: `id` must be absent or that of the entity, `version` is what the caller expects.
+pub(crate) fn read_put<E: Entity>(
+    value: Value,
+    id: Uuid,
+    violations: &mut Violations,
+) -> (E::New, Option<u64>) {
+    let mut reader = Reader::top(value, violations);
+    reader.same_id(id);
+    let version = reader.take("version").and_then(|version| {
+        let number = version.as_u64();
+        if number.is_none() {
+            reader.refuse("version", "must be the integer that a read showed");
+        }
+        number
+    });
+    (E::read(&mut reader), version)
+}
+
 /// Reads the document that a patch made of an entity: whatever the catalog sets is ignored, but another `id` is refused.
 pub(crate) fn read_patched<E: Entity>(value: Value, id: Uuid, violations: &mut Violations) -> E::New {
     let mut reader = Reader::top(value, violations);
-    if reader.text("id").is_some_and(|given| given.parse() != Ok(id)) {
-        reader.refuse("id", "is made by the catalog and never changes");
-    }
+    reader.same_id(id);
     E::read(&mut reader)
 }
 
@@ -53,6 +69,13 @@ impl<'a> Reader<'a> {
             _ => reader.violations.push("", "must be a JSON object"),
         }
         reader
+    }
+
+    /// Refuses another `id` than this one.
+    fn same_id(&mut self, id: Uuid) {
+        if self.text("id").is_some_and(|given| given.parse() != Ok(id)) {
+            self.refuse("id", "is made by the catalog and never changes");
+        }
     }
 
     fn take(&mut self, name: &str) -> Option<Value> {

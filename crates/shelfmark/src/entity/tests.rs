@@ -256,3 +256,40 @@ proptest::proptest! {
         let _ = schema::decode(&body);
     }
 }
+
+#[test]
+fn the_input_of_a_replacement_names_its_id_and_version_or_not() {
+    let id = StoreId(ID);
+    let read = |extra: Value| {
+        let mut body = store();
+        for (name, value) in extra.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        NewDataStore::from_put_json(body.to_string().as_bytes(), id)
+    };
+    assert_eq!(read(json!({})).unwrap().1, None);
+    assert_eq!(read(json!({"id": null, "version": null})).unwrap().1, None);
+    let (fields, version) = read(json!({"id": ID, "version": 7, "ownerId": "bob", "createdBy": 3})).unwrap();
+    assert_eq!((version, fields.owner_id.as_deref()), (Some(7), Some("bob")));
+    for (extra, pointers) in [
+        (json!({"id": ASSET}), vec!["/id"]),
+        (json!({"version": -1}), vec!["/version"]),
+        (json!({"version": 1.0}), vec!["/version"]),
+        // Once something is wrong, everything that is wrong is told.
+        (
+            json!({"version": "1", "technicalName": " "}),
+            vec!["/version", "/technicalName"],
+        ),
+        (json!({"ownerId": 1}), vec!["/ownerId"]),
+    ] {
+        let error = read(extra.clone()).unwrap_err();
+        let told: Vec<&str> = error
+            .violations()
+            .iter()
+            .map(|violation| violation.pointer.as_str())
+            .collect();
+        assert_eq!(told, pointers, "{extra}");
+    }
+    // A broken rule alone waits until the expectation was looked at.
+    assert!(read(json!({"technicalName": " "})).is_ok());
+}

@@ -42,6 +42,26 @@ impl Projection {
         }
     }
 
+    /// The projected fields of an entity, as [`Read::list_projected`](crate::Read::list_projected) shows them.
+    ///
+    /// ```
+    /// # use shelfmark::{Catalog, NewDataStore, Projection, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// let shown = Projection::of(["type"]).apply(&store)?;
+    /// assert!(shown.keys().eq(["id", "type"]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a field that this kind of entity does not have.
+    pub fn apply<E: Entity>(&self, entity: &E) -> Result<JsonObject> {
+        self.check(E::KIND)?.apply(entity)
+    }
+
     /// Checks every field against the kind's field table.
     pub(super) fn check(&self, kind: EntityKind) -> Result<Wanted> {
         let Some(fields) = &self.fields else {

@@ -24,8 +24,8 @@ use self::open::{Database, Engine, SharedMemory, Storage, probe};
 use self::place::NewFile;
 use self::snapshot::{HeldSnapshot, OpenSnapshots, View, ViewCache};
 use super::{
-    Backend, BackendStats, CommitOptions, Durability, Health, Limits, Maintenance, MaintenanceReport,
-    Snapshot, WriteBatch,
+    Backend, BackendActivity, BackendStats, ByteStorage, CommitOptions, Durability, Health, Limits,
+    Maintenance, MaintenanceReport, Snapshot, WriteBatch,
 };
 use crate::backend::{Concurrency, Integrity};
 use crate::error::{Error, ErrorKind, Result};
@@ -96,6 +96,23 @@ impl RedbBackend {
     pub(crate) fn open(path: &Path, options: RedbOptions) -> Result<Self> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self::start(Storage::File(path), options, false)
+    }
+
+    /// Fills an empty storage, and opens what it is then.
+    pub(crate) fn create_on(
+        storage: Arc<dyn ByteStorage>,
+        options: RedbOptions,
+        fill: impl FnOnce(&RedbBackend) -> Result<()>,
+    ) -> Result<Self> {
+        let backend = Self::start(Storage::Bytes(storage), options, true)?;
+        fill(&backend)?;
+        backend.sync()?;
+        Ok(backend)
+    }
+
+    /// Opens a storage that is not empty.
+    pub(crate) fn open_on(storage: Arc<dyn ByteStorage>, options: RedbOptions) -> Result<Self> {
+        Self::start(Storage::Bytes(storage), options, false)
     }
 
     /// Makes a catalog that goes with the backend.
@@ -355,6 +372,13 @@ impl Backend for RedbBackend {
         *slot = Some(Engine::open(&self.storage, &self.options, false)?);
         tracing::debug!("reopened the file");
         Ok(())
+    }
+
+    fn activity(&self) -> BackendActivity {
+        BackendActivity {
+            open_snapshots: Some(self.open.figures().0),
+            commits: Some(self.commits.load(Ordering::Relaxed)),
+        }
     }
 
     /// Walks the whole file.

@@ -1,6 +1,7 @@
 //! Opens and closes the file, and says what is wrong with one that cannot be opened.
 
 use std::cell::Cell;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use ::redb::{Builder, ConcurrencyMode, DatabaseError, ReadableDatabase, StorageB
 use super::RedbOptions;
 use super::failure::{Latch, from_io, from_redb, guard};
 use super::snapshot::View;
-use crate::backend::{Concurrency, Integrity};
+use crate::backend::{ByteStorage, Concurrency, Integrity};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where the bytes are.
@@ -20,8 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) enum Storage {
     File(PathBuf),
     Memory(SharedMemory),
-    #[cfg(test)]
-    Flaky(super::tests::Flaky),
+    Bytes(Arc<dyn ByteStorage>),
 }
 
 impl Storage {
@@ -29,9 +29,54 @@ impl Storage {
         match self {
             Storage::File(path) => fs::metadata(path).map(|metadata| metadata.len()).map_err(from_io),
             Storage::Memory(memory) => memory.len().map_err(from_io),
-            #[cfg(test)]
-            Storage::Flaky(storage) => storage.len().map_err(from_io),
+            Storage::Bytes(bytes) => bytes.len().map_err(from_io),
         }
+    }
+
+    /// The first bytes, as many as `out` takes; whether there are that many.
+    fn head(&self, out: &mut [u8]) -> bool {
+        match self {
+            Storage::File(path) => File::open(path).and_then(|mut file| file.read_exact(out)).is_ok(),
+            Storage::Memory(memory) => memory.read(0, out).is_ok(),
+            Storage::Bytes(bytes) => bytes.read(0, out).is_ok(),
+        }
+    }
+}
+
+/// What messages call it.
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Storage::File(path) => path.display().fmt(f),
+            Storage::Memory(_) => f.write_str("the memory"),
+            Storage::Bytes(_) => f.write_str("the storage"),
+        }
+    }
+}
+
+/// A storage of the caller's, as redb takes it. It has no locks: redb does without them in its exclusive mode.
+#[derive(Debug)]
+struct Bytes(Arc<dyn ByteStorage>);
+
+impl StorageBackend for Bytes {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
     }
 }
 
@@ -141,10 +186,10 @@ fn open_database(storage: &Storage, options: &RedbOptions, create: bool) -> Resu
             "a file opened read-only cannot be verified as a whole: open it writable, or run a check",
         ));
     }
-    if let Storage::File(path) = storage
-        && !create
-    {
-        check_is_file(path, options.read_only)?;
+    match storage {
+        Storage::File(path) if !create => check_is_file(path, options.read_only)?,
+        Storage::Bytes(bytes) => check_fits(&**bytes, options, create)?,
+        _ => {}
     }
     let builder = builder(options);
     let opened = guard(|| {
@@ -156,9 +201,8 @@ fn open_database(storage: &Storage, options: &RedbOptions, create: bool) -> Resu
                 .create_with_backend(memory.clone())
                 .map(Arc::new)
                 .map(Database::Writable),
-            #[cfg(test)]
-            Storage::Flaky(flaky) => builder
-                .create_with_backend(flaky.clone())
+            Storage::Bytes(bytes) => builder
+                .create_with_backend(Bytes(Arc::clone(bytes)))
                 .map(Arc::new)
                 .map(Database::Writable),
         };
@@ -203,7 +247,7 @@ fn builder(options: &RedbOptions) -> Builder {
 }
 
 fn check_is_file(path: &Path, read_only: bool) -> Result<()> {
-    let metadata = fs::metadata(path).map_err(|error| from_open_io(error, path, read_only))?;
+    let metadata = fs::metadata(path).map_err(|error| from_open_io(error, &path.display(), read_only))?;
     if metadata.is_file() {
         return Ok(());
     }
@@ -218,16 +262,33 @@ fn check_is_file(path: &Path, read_only: bool) -> Result<()> {
     ))
 }
 
-/// An error of opening; `path` is only for messages.
+/// Refuses what a storage of the caller's cannot do, and one that is empty, or is not, against what `create` says.
+fn check_fits(bytes: &dyn ByteStorage, options: &RedbOptions, create: bool) -> Result<()> {
+    if options.read_only || options.concurrency != Concurrency::Exclusive {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "a storage without locks is writable and belongs to one process: leave these options alone",
+        ));
+    }
+    match bytes.is_empty().map_err(from_io)? {
+        true if !create => Err(Error::new(
+            ErrorKind::FileMissing,
+            "the storage is empty: create a catalog on it",
+        )),
+        false if create => Err(Error::new(
+            ErrorKind::FileExists,
+            "the storage holds bytes already: open it, or empty it",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// An error of opening.
 fn from_open(error: DatabaseError, storage: &Storage, read_only: bool) -> Error {
-    let path = match storage {
-        Storage::File(path) => path.as_path(),
-        _ => return from_redb(error),
-    };
-    let name = path.display();
+    let name = storage;
     let (kind, message) = match error {
-        DatabaseError::Storage(StorageError::Io(error)) => return from_open_io(error, path, read_only),
-        DatabaseError::Storage(StorageError::Corrupted(_)) if has_newer_format(path) => (
+        DatabaseError::Storage(StorageError::Io(error)) => return from_open_io(error, storage, read_only),
+        DatabaseError::Storage(StorageError::Corrupted(_)) if has_newer_format(storage) => (
             ErrorKind::FormatTooNew,
             format!("{name} was written by a newer version of this crate: upgrade the crate"),
         ),
@@ -250,9 +311,8 @@ fn from_open(error: DatabaseError, storage: &Storage, read_only: bool) -> Error 
     Error::new(kind, message).because(from_redb(error))
 }
 
-/// What the operating system said to opening `path`.
-pub(super) fn from_open_io(error: io::Error, path: &Path, read_only: bool) -> Error {
-    let name = path.display();
+/// What the operating system said to opening `name`.
+pub(super) fn from_open_io(error: io::Error, name: &dyn fmt::Display, read_only: bool) -> Error {
     let (kind, message) = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => (
             ErrorKind::FileMissing,
@@ -290,12 +350,13 @@ pub(super) fn from_open_io(error: io::Error, path: &Path, read_only: bool) -> Er
 }
 
 /// redb calls a file of a later format corrupt. Its header holds the format twice, at the start of both commit slots.
-fn has_newer_format(path: &Path) -> bool {
+fn has_newer_format(storage: &Storage) -> bool {
     const KNOWN: u8 = 3;
     const SLOTS: [usize; 2] = [64, 192];
     let mut header = [0; 320];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
-    read.is_ok() && SLOTS.iter().all(|&slot| header[slot] > KNOWN) && header[SLOTS[0]] == header[SLOTS[1]]
+    storage.head(&mut header)
+        && SLOTS.iter().all(|&slot| header[slot] > KNOWN)
+        && header[SLOTS[0]] == header[SLOTS[1]]
 }
 
 #[cfg(test)]
@@ -318,7 +379,7 @@ mod tests {
             (Os::StorageFull, false, ErrorKind::StorageFull),
             (Os::Other, false, ErrorKind::Io),
         ] {
-            let error = from_open_io(io::Error::from(os), path, read_only);
+            let error = from_open_io(io::Error::from(os), &path.display(), read_only);
             assert_eq!(error.kind(), kind, "{os:?}");
             assert!(std::error::Error::source(&error).is_some());
             assert!(

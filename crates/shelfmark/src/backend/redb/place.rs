@@ -19,7 +19,7 @@ pub(super) struct NewFile {
 impl NewFile {
     pub(super) fn beside(path: &Path) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let path = std::path::absolute(path).map_err(|error| from_open_io(error, path, false))?;
+        let path = std::path::absolute(path).map_err(|error| from_open_io(error, &path.display(), false))?;
         if fs::symlink_metadata(&path).is_ok() {
             return Err(exists(&path));
         }
@@ -48,7 +48,7 @@ impl NewFile {
                 }
                 // Left by a crash of a process with the same id.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(from_open_io(error, &path, false)),
+                Err(error) => return Err(from_open_io(error, &path.display(), false)),
             }
         }
     }
@@ -62,12 +62,13 @@ impl NewFile {
         match fs::hard_link(&self.temporary, &self.path) {
             Ok(()) => {
                 self.doomed.push(self.path.clone());
-                fs::remove_file(&self.temporary).map_err(|error| from_open_io(error, &self.path, false))?;
+                fs::remove_file(&self.temporary)
+                    .map_err(|error| from_open_io(error, &self.path.display(), false))?;
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists(&self.path)),
             Err(_) => self.publish_without_links()?,
         }
-        sync_directory(&self.path).map_err(|error| from_open_io(error, &self.path, false))?;
+        sync_directory(&self.path).map_err(|error| from_open_io(error, &self.path.display(), false))?;
         self.doomed.clear();
         Ok(std::mem::take(&mut self.path))
     }
@@ -77,9 +78,10 @@ impl NewFile {
         match OpenOptions::new().write(true).create_new(true).open(&self.path) {
             Ok(_) => self.doomed.push(self.path.clone()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists(&self.path)),
-            Err(error) => return Err(from_open_io(error, &self.path, false)),
+            Err(error) => return Err(from_open_io(error, &self.path.display(), false)),
         }
-        fs::rename(&self.temporary, &self.path).map_err(|error| from_open_io(error, &self.path, false))
+        fs::rename(&self.temporary, &self.path)
+            .map_err(|error| from_open_io(error, &self.path.display(), false))
     }
 }
 

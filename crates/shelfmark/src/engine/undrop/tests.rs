@@ -15,12 +15,9 @@ use crate::{
 const RESTORED: u8 = 3;
 const PURGED: u8 = 4;
 
-/// With a change feed, whatever the options say.
 fn recording(retention: Duration) -> Catalog {
-    let mut catalog = Options::new().undrop(retention).in_memory().unwrap();
-    let inner = Arc::get_mut(&mut catalog.inner).expect("nobody else has it");
-    inner.settings.change_feed = true;
-    catalog
+    let options = Options::new().undrop(retention).change_feed(true);
+    options.in_memory().unwrap()
 }
 
 /// Of each record after the first `past`: event, kind, whether somebody did it, version, ids and versions of descendants.

@@ -9,10 +9,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ::redb::StorageBackend;
-
 use super::*;
-use crate::backend::{Direction, KeyRange, Keyspace};
+use crate::backend::{ByteStorage, Direction, KeyRange, Keyspace};
 
 pub(super) fn options() -> RedbOptions {
     RedbOptions {
@@ -72,7 +70,7 @@ fn all(snapshot: &dyn Snapshot, space: Keyspace, direction: Direction) -> Vec<(V
 
 /// Memory that fails on demand, and remembers what a power loss would leave.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Flaky(Arc<FlakyState>);
+struct Flaky(Arc<FlakyState>);
 
 #[derive(Debug, Default)]
 struct FlakyState {
@@ -90,7 +88,12 @@ struct FlakyState {
 
 impl Flaky {
     fn backend(&self) -> RedbBackend {
-        RedbBackend::start(Storage::Flaky(self.clone()), options(), true).unwrap()
+        let empty = self.0.bytes.lock().unwrap().is_empty();
+        RedbBackend::start(self.storage(), options(), empty).unwrap()
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::Bytes(Arc::new(self.clone()))
     }
 
     fn fail_write(&self, nth: i64, error: io::ErrorKind) {
@@ -129,7 +132,7 @@ impl Flaky {
     }
 }
 
-impl StorageBackend for Flaky {
+impl ByteStorage for Flaky {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.bytes.lock().unwrap().len() as u64)
     }
@@ -158,7 +161,7 @@ impl StorageBackend for Flaky {
         Ok(())
     }
 
-    fn sync_data(&self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         assert!(
             !self.0.panic_on_syncs.load(Ordering::SeqCst),
             "a sync out of order"

@@ -1,0 +1,7 @@
+//! What a user would otherwise pick.
+
+pub mod bare;
+pub mod fjall;
+pub mod lmdb;
+pub mod native;
+pub mod sqlite;

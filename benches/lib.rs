@@ -1,0 +1,3 @@
+//! What the benches share with the comparison in `compare/`.
+
+pub mod data;

@@ -1,0 +1,65 @@
+//! What all handlers share.
+
+use std::sync::Arc;
+
+use shelfmark::{Catalog, Session};
+use tokio::sync::{Semaphore, watch};
+
+use crate::auth::Principal;
+use crate::blocking::Gate;
+use crate::config::Config;
+use crate::error::Failure;
+use crate::metrics::Metrics;
+use crate::rate::RateLimiter;
+
+/// The state of a router. A clone is the same state.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) catalog: Catalog,
+    pub(crate) config: Config,
+    pub(crate) gate: Gate,
+    pub(crate) limiter: Option<RateLimiter>,
+    pub(crate) metrics: Metrics,
+    /// Places for those who follow the change feed.
+    pub(crate) followers: Arc<Semaphore>,
+    /// Grows with each request that may have written.
+    pub(crate) written: watch::Sender<u64>,
+    /// Whether the server is going down.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl App {
+    pub(crate) fn new(catalog: Catalog, config: Config) -> Self {
+        Self(Arc::new(Inner {
+            gate: Gate::new(config.max_running, config.max_waiting, config.wait_deadline),
+            limiter: config.rate_limits.map(RateLimiter::new),
+            metrics: Metrics::new(),
+            followers: Arc::new(Semaphore::new(config.max_followers)),
+            written: watch::Sender::new(0),
+            stopping: watch::Sender::new(false),
+            catalog,
+            config,
+        }))
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// The session of whoever calls.
+    pub(crate) fn session(&self, caller: &Principal) -> Result<Session, Failure> {
+        Ok(self
+            .catalog
+            .session(caller.tenant.clone(), caller.subject.clone())?)
+    }
+}

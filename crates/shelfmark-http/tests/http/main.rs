@@ -1,0 +1,13 @@
+//! The facade over a real socket.
+
+mod auth;
+mod batch;
+mod behaviour;
+mod care;
+mod changes;
+mod curl;
+mod description;
+mod limits;
+mod statuses;
+mod stream;
+mod support;

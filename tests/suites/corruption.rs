@@ -1,0 +1,426 @@
+//! Decay: flipped bytes, cut files, swapped pages. What is answered is judged against answers from before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use shelfmark::{
+    Catalog, DataAsset, DataSet, DataStore, Entity, Error, ErrorKind, Integrity, NewDataAsset, NewDataSet,
+    Options, Query, Read, Session, SetSelection, TypedId, Uuid, Write,
+};
+use shelfmark_testkit::TestEnvironment;
+use shelfmark_testkit::storage::RecordingStorage;
+
+use crate::support::{
+    Random, family, figures, long_version, new_asset, new_set, new_store, quietly, schema, session,
+};
+
+const PAGE: usize = 4_096;
+const TENANTS: [&str; 2] = ["acme", "globex"];
+
+/// A closed catalog, and what it answers.
+struct Sound {
+    bytes: Vec<u8>,
+    answers: Answers,
+}
+
+/// What every entity is, and what lists, counts and finds give.
+#[derive(Default, PartialEq)]
+struct Answers {
+    entities: BTreeMap<(&'static str, Uuid), String>,
+    lists: BTreeMap<(&'static str, String), Vec<String>>,
+}
+
+/// How the answers of a damaged file differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    /// An entity with contents that were never stored.
+    Value,
+    /// Entities are missing, too many, miscounted, or in another order.
+    Structure,
+}
+
+/// What reading a damaged file came to.
+#[derive(Default)]
+struct Reading {
+    refused: u64,
+    wrong: Vec<(Wrong, String)>,
+}
+
+fn text<T: Debug>(value: &T) -> String {
+    format!("{value:?}")
+}
+
+impl Answers {
+    /// Reads everything; a refusal is noted, and the rest read on.
+    fn read(catalog: &Catalog, known: Option<&Answers>, reading: &mut Reading) -> Self {
+        let mut answers = Self::default();
+        for tenant in TENANTS {
+            let session = session(catalog, tenant);
+            answers.read_kind::<DataStore>(tenant, &session, known, reading);
+            answers.read_kind::<DataAsset>(tenant, &session, known, reading);
+            answers.read_kind::<DataSet>(tenant, &session, known, reading);
+            let found = session.find_by_secure_qri("qri:orders");
+            answers.note(tenant, "by secure qri", found, reading, |set| text(&set.id));
+            let found = session.find_by_name::<DataSet>(SetSelection::All, "orders");
+            answers.note(tenant, "by name", found, reading, |set| text(&set.id));
+        }
+        answers.note("", "tenants", catalog.tenants(), reading, String::clone);
+        answers
+    }
+
+    fn read_kind<E: Entity>(
+        &mut self,
+        tenant: &'static str,
+        session: &Session,
+        known: Option<&Answers>,
+        reading: &mut Reading,
+    ) {
+        let kind = E::KIND;
+        let count = session.count::<E>(E::Selection::default());
+        self.note(
+            tenant,
+            &format!("{kind:?}: count"),
+            count.map(|n| vec![n]),
+            reading,
+            text,
+        );
+        for sort in ["", "-description"] {
+            let page = session.list(&Query::<E>::new().sort(sort).limit(1_000).with_schemas());
+            let items = page.map(|page| page.items);
+            for entity in items.iter().flatten() {
+                let shown = text(entity);
+                let id = entity.id().uuid();
+                match known {
+                    None => drop(self.entities.insert((tenant, id), shown)),
+                    Some(known) => judge_entity(known, tenant, id, &shown, reading),
+                }
+            }
+            let what = format!("{kind:?}: list by {sort}");
+            self.note(tenant, &what, items, reading, |entity| text(&entity.id().uuid()));
+        }
+        for sort in ["name", "-technicalName", "lastModifiedTime"] {
+            let names = session.list_names(&Query::<E>::new().sort(sort).limit(1_000));
+            let what = format!("{kind:?}: names by {sort}");
+            self.note(tenant, &what, names.map(|page| page.items), reading, text);
+        }
+        let ids: Vec<Uuid> = known.map_or_else(Vec::new, |known| {
+            let own = known.entities.keys().filter(|(of, _)| *of == tenant);
+            own.map(|(_, id)| *id).collect()
+        });
+        for id in ids {
+            match session.get(E::Id::from_uuid(id)) {
+                Ok(Some(entity)) => {
+                    if let Some(known) = known {
+                        judge_entity(known, tenant, id, &text(&entity), reading);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => reading.refuse(&error),
+            }
+        }
+    }
+
+    fn note<T>(
+        &mut self,
+        tenant: &'static str,
+        what: &str,
+        answer: shelfmark::Result<Vec<T>>,
+        reading: &mut Reading,
+        show: impl Fn(&T) -> String,
+    ) {
+        match answer {
+            Ok(items) => {
+                let shown = items.iter().map(show).collect();
+                self.lists.insert((tenant, what.to_owned()), shown);
+            }
+            Err(error) => reading.refuse(&error),
+        }
+    }
+}
+
+/// That `shown` is what was stored under the id.
+fn judge_entity(known: &Answers, tenant: &'static str, id: Uuid, shown: &str, reading: &mut Reading) {
+    if known.entities.get(&(tenant, id)).map(String::as_str) != Some(shown) {
+        reading
+            .wrong
+            .push((Wrong::Value, format!("{tenant} {id}: {shown}")));
+    }
+}
+
+impl Reading {
+    fn refuse(&mut self, error: &Error) {
+        assert_typed(error);
+        self.refused += 1;
+    }
+}
+
+fn assert_typed(error: &Error) {
+    assert!(
+        matches!(
+            error.kind(),
+            ErrorKind::Corrupt
+                | ErrorKind::NotACatalog
+                | ErrorKind::FormatTooNew
+                | ErrorKind::FormatTooOld
+                | ErrorKind::FileMissing
+                | ErrorKind::Io
+                | ErrorKind::Unavailable
+                | ErrorKind::CommitUnknown
+        ),
+        "{}: {error}",
+        error.kind()
+    );
+}
+
+impl Sound {
+    fn new() -> Self {
+        let storage = RecordingStorage::new();
+        let options = Options::new().environment(TestEnvironment::new(4).environment());
+        let backend = options
+            .create_backend_on(Arc::new(storage.clone()))
+            .expect("a backend");
+        let catalog = options.on_backend(backend).expect("a catalog");
+        for tenant in TENANTS {
+            let session = session(&catalog, tenant);
+            family(&session);
+            for n in 0..2 {
+                let store = session.create(new_store(&format!("store {n}"))).expect("a store");
+                for m in 0..2 {
+                    let asset = session
+                        .create(NewDataAsset {
+                            name: Some(format!("Asset {m} of {n}")),
+                            ..new_asset(store.id, &format!("asset {m}"))
+                        })
+                        .expect("an asset");
+                    for l in 0..2 {
+                        let set = NewDataSet {
+                            name: Some(format!("Set {l}")),
+                            description: Some(format!("Orders of the {l}. quarter")),
+                            schema: (l % 2 == 0).then(schema),
+                            ..new_set(asset.id, &format!("set {l}"))
+                        };
+                        session.create(set).expect("a set");
+                    }
+                }
+            }
+        }
+        // So that what lies in the file is in use.
+        catalog.compact().expect("a smaller file");
+        let answers = Answers::read(&catalog, None, &mut Reading::default());
+        drop(catalog);
+        Self {
+            bytes: storage.bytes(),
+            answers,
+        }
+    }
+
+    /// The pages whose damage a verification finds: the others hold what was before, or nothing yet.
+    fn live_pages(&self) -> Vec<usize> {
+        let options = Options::new().integrity(Integrity::Verify);
+        let refuses = |page: &usize| {
+            let mut damaged = self.bytes.clone();
+            damaged[page * PAGE] ^= 0xFF;
+            options
+                .open_backend_on(Arc::new(RecordingStorage::holding(damaged)))
+                .is_err()
+        };
+        quietly(|| self.pages().into_iter().filter(refuses).collect())
+    }
+
+    /// The pages that hold anything.
+    fn pages(&self) -> Vec<usize> {
+        let used = |page: &[u8]| page.iter().any(|&byte| byte != 0);
+        let pages = self.bytes.chunks(PAGE).enumerate();
+        pages.filter(|(_, page)| used(page)).map(|(at, _)| at).collect()
+    }
+}
+
+/// Past the capture of a test's output, and of panics.
+fn tell(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
+/// What came of many damaged files.
+#[derive(Debug, Default)]
+struct Tally {
+    files: u64,
+    refused_at_open: u64,
+    refused_while_reading: u64,
+    right: u64,
+    wrong_values: u64,
+    wrong_structure: u64,
+    found_by_check: u64,
+    not_found: u64,
+    panics: u64,
+}
+
+impl Tally {
+    /// Opens a damaged file and reads all of it, then writes, then closes.
+    fn add(&mut self, sound: &Sound, bytes: Vec<u8>, integrity: Integrity, what: &str) {
+        self.files += 1;
+        let worked = catch_unwind(AssertUnwindSafe(|| self.open(sound, bytes, integrity, what)));
+        if worked.is_err() {
+            self.panics += 1;
+            tell(&format!("a panic, {what}"));
+        }
+    }
+
+    fn open(&mut self, sound: &Sound, bytes: Vec<u8>, integrity: Integrity, what: &str) {
+        let options = Options::new().cache_bytes(1 << 20).integrity(integrity);
+        let storage = RecordingStorage::holding(bytes);
+        let catalog = options
+            .open_backend_on(Arc::new(storage))
+            .and_then(|backend| options.on_backend(backend));
+        let catalog = match catalog {
+            Ok(catalog) => catalog,
+            Err(error) => {
+                assert_typed(&error);
+                self.refused_at_open += 1;
+                return;
+            }
+        };
+        let mut reading = Reading::default();
+        let answers = Answers::read(&catalog, Some(&sound.answers), &mut reading);
+        for (question, answer) in &answers.lists {
+            if sound.answers.lists.get(question) != Some(answer) {
+                reading
+                    .wrong
+                    .push((Wrong::Structure, format!("{question:?}: {answer:?}")));
+            }
+        }
+        if let Some(value) = reading.wrong.iter().find(|(wrong, _)| *wrong == Wrong::Value) {
+            self.wrong_values += 1;
+            tell(&format!("a wrong value, {what}: {value:?}"));
+        }
+        if !reading.wrong.is_empty() {
+            self.wrong_structure += 1;
+            let checked = catalog.check();
+            if checked.as_ref().map_or(true, |report| !report.is_clean()) {
+                self.found_by_check += 1;
+            } else {
+                self.not_found += 1;
+                tell(&format!("a check finds nothing, {what}: {:?}", reading.wrong));
+            }
+        } else if reading.refused > 0 {
+            self.refused_while_reading += 1;
+        } else {
+            self.right += 1;
+        }
+        // Whatever comes of it, it comes as a result.
+        let session = session(&catalog, "acme");
+        if let Err(error) = session.create(new_store("more")) {
+            assert_typed(&error);
+        }
+        if let Err(error) = catalog.check() {
+            assert_typed(&error);
+        }
+    }
+
+    #[track_caller]
+    fn report(&self, what: &str) {
+        figures(what, &format!("{self:?}"));
+        assert_eq!((self.panics, self.wrong_values, self.not_found), (0, 0, 0));
+    }
+}
+
+/// Flips one bit of each of many bytes: of every byte of the used pages in the long version; else mostly of bytes that hold something.
+fn flips(sound: &Sound, integrity: Integrity, name: &str) -> Tally {
+    let bytes_of = |pages: &[usize]| -> Vec<usize> {
+        let bytes = pages.iter().flat_map(|page| page * PAGE..(page + 1) * PAGE);
+        bytes.collect()
+    };
+    let used = bytes_of(&sound.pages());
+    let (set, count) = if long_version() {
+        (used.clone(), used.len())
+    } else {
+        let mut live = bytes_of(&sound.live_pages());
+        // Without the room that pages have left, which the engine fills so in builds for tests.
+        live.retain(|&at| !matches!(sound.bytes[at], 0 | 0xFF));
+        (live, 2_000)
+    };
+    let mut random = Random::new(11);
+    let mut tally = Tally::default();
+    for flip in 0..count {
+        // One in each stretch of the same length, wherever in it.
+        let from = if flip % 8 == 7 { &used } else { &set };
+        let (start, end) = (flip * from.len() / count, (flip + 1) * from.len() / count);
+        let at = from[start + random.below((end - start).max(1) as u64) as usize];
+        let mut damaged = sound.bytes.clone();
+        let mask = 1 << random.below(8);
+        damaged[at] ^= mask;
+        quietly(|| {
+            tally.add(
+                sound,
+                damaged,
+                integrity,
+                &format!("{name}: bit {mask:#x} at {at}"),
+            );
+        });
+    }
+    tally
+}
+
+#[test]
+fn flipped_bytes_give_no_wrong_answer_from_a_verified_file() {
+    let tally = flips(&Sound::new(), Integrity::Verify, "verified");
+    tally.report("flips, verified");
+    assert!(tally.files >= 2_000);
+    assert_eq!(tally.wrong_structure, 0);
+}
+
+#[test]
+fn flipped_bytes_give_no_wrong_value_from_a_trusted_file() {
+    let tally = flips(&Sound::new(), Integrity::Trust, "trusted");
+    tally.report("flips, trusted");
+    assert!(tally.files >= 2_000);
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused_or_answers_right() {
+    let sound = Sound::new();
+    let stride = if long_version() { 512 } else { 3 * PAGE };
+    let cuts: BTreeSet<usize> = (0..sound.bytes.len())
+        .step_by(stride)
+        .flat_map(|at| [at, at + 1, at + 320])
+        .chain([1, 9, 64, 319, sound.bytes.len() - 1])
+        .filter(|&at| at < sound.bytes.len())
+        .collect();
+    for integrity in [Integrity::Trust, Integrity::Verify] {
+        let mut tally = Tally::default();
+        for &cut in &cuts {
+            let damaged = sound.bytes[..cut].to_vec();
+            quietly(|| tally.add(&sound, damaged, integrity, &format!("cut at {cut}")));
+        }
+        tally.report(&format!("cut files, {integrity:?}"));
+        assert_eq!(tally.refused_at_open, tally.files);
+    }
+}
+
+#[test]
+fn swapped_and_repeated_pages_give_no_wrong_value() {
+    let sound = Sound::new();
+    let used = sound.pages();
+    let count = if long_version() { 20_000 } else { 200 };
+    for integrity in [Integrity::Trust, Integrity::Verify] {
+        let mut random = Random::new(17);
+        let mut tally = Tally::default();
+        for swap in 0..count {
+            let mut pick = || used[random.below(used.len() as u64) as usize] * PAGE;
+            let (one, other) = (pick(), pick());
+            if sound.bytes[one..one + PAGE] == sound.bytes[other..other + PAGE] {
+                continue;
+            }
+            let mut damaged = sound.bytes.clone();
+            damaged[one..one + PAGE].copy_from_slice(&sound.bytes[other..other + PAGE]);
+            if swap % 2 == 0 {
+                damaged[other..other + PAGE].copy_from_slice(&sound.bytes[one..one + PAGE]);
+            }
+            quietly(|| tally.add(&sound, damaged, integrity, &format!("{one} and {other}, {swap}")));
+        }
+        tally.report(&format!("swapped pages, {integrity:?}"));
+        assert!(integrity == Integrity::Trust || tally.wrong_structure == 0);
+    }
+}
