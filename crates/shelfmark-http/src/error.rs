@@ -36,6 +36,7 @@ pub fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::StorageFull
         | ErrorKind::Io
         | ErrorKind::Unavailable
+        | ErrorKind::Closed
         | ErrorKind::Busy
         | ErrorKind::Contended
         | ErrorKind::InUse
@@ -420,6 +421,7 @@ mod tests {
             | ErrorKind::StorageFull
             | ErrorKind::Io
             | ErrorKind::Unavailable
+            | ErrorKind::Closed
             | ErrorKind::Busy
             | ErrorKind::Contended => 503,
             other => panic!("{other:?} has no expected status"),
