@@ -38,7 +38,13 @@ pub fn seeds() -> Vec<Seed> {
         let (key, value) = first_row(fixture, space);
         let body = value.get(5..).unwrap_or_default();
         let name = space.name();
-        add("record", format!("body-{name}"), [&[at as u8, 0], body].concat());
+        let whole = [&[at as u8, 0], body].concat();
+        if let Some(json) = whole.windows(2).position(|two| two == b"{\"") {
+            let mut broken = whole.clone();
+            broken[json + 1] = b'}';
+            add("record", format!("broken-json-{name}"), broken);
+        }
+        add("record", format!("body-{name}"), whole);
         let index = space.index() as u8;
         add(
             "key",
@@ -62,9 +68,12 @@ pub fn seeds() -> Vec<Seed> {
             let mut bytes: Vec<u8> = (0..4 + 4 * length)
                 .map(|_| (split_mix(&mut state) >> 56) as u8)
                 .collect();
-            if target != "operations" {
-                // Each place of a fault, in a call that comes.
-                bytes[..4].copy_from_slice(&[n as u8 ^ (n as u8) << 4, 0, 5 * n as u8, 0]);
+            let n = n as u8;
+            // Each place and kind of fault, at a call that comes.
+            match target {
+                "storage_faults" => bytes[..4].copy_from_slice(&[n ^ n << 3, n >> 2, 2 * n, 0]),
+                "backend_faults" => bytes[..4].copy_from_slice(&[n, n >> 1, n / 3, n >> 2]),
+                _ => {}
             }
             add(target, format!("sequence-{n:02}"), bytes);
         }

@@ -35,6 +35,11 @@ pub fn operations(bytes: &[u8]) {
 
 /// Four bytes for the fault, then as [`operations`]: after one fault of the storage, the state is the one before or after the operation in flight.
 pub fn storage_faults(bytes: &[u8]) {
+    storage_fault(bytes);
+}
+
+/// Whether the fault struck.
+fn storage_fault(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     let [how, error, low, high] = take(&mut rest);
     let (setup, operations) = sequence(rest);
@@ -52,14 +57,20 @@ pub fn storage_faults(bytes: &[u8]) {
         lasts: how & 16 != 0,
     };
     let reference = sure(Reference::run((setting, tasks(operations)), &mut |_| Ok(())));
-    if let Err(wrong) = strike(&reference, fault, &mut Sweep::default()) {
-        panic!("{setting:?}, {fault:?}: {wrong}");
+    match strike(&reference, fault, &mut Sweep::default()) {
+        Ok(struck) => struck,
+        Err(wrong) => panic!("{setting:?}, {fault:?}: {wrong}"),
     }
 }
 
 /// Four bytes for the fault, then as [`operations`]: after one fault of the backend, its rows are those of a twin without faults, before or after the
 /// operation in flight; after, only where the outcome was said to be unknown.
 pub fn backend_faults(bytes: &[u8]) {
+    backend_fault(bytes);
+}
+
+/// What kinds of errors the fault that struck brought about; `None` where none struck.
+fn backend_fault(bytes: &[u8]) -> Option<Vec<ErrorKind>> {
     let mut rest = bytes;
     let [point, kind, nth, latches] = take(&mut rest);
     let kind = [ErrorKind::Io, ErrorKind::StorageFull][usize::from(kind & 1)];
@@ -114,8 +125,9 @@ pub fn backend_faults(bytes: &[u8]) {
             right || in_steps(&resolved),
             "{resolved:?} with {fault:?}: {found:?}, and other rows than before and after"
         );
-        return;
+        return Some(told);
     }
+    None
 }
 
 /// Whether it commits more than once, or goes on after a step that failed.
@@ -162,6 +174,29 @@ fn kinds(outcome: &Outcome) -> Vec<ErrorKind> {
         Outcome::Transaction(steps, end) => {
             let own = end.iter().filter_map(|failure| failure.kind);
             steps.iter().flat_map(kinds).chain(own).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::seeds;
+
+    #[test]
+    fn the_faults_of_the_seeds_strike() {
+        let seeds = seeds();
+        let of = |target| seeds.iter().filter(move |seed| seed.target == target);
+        let struck = of("storage_faults")
+            .filter(|seed| storage_fault(&seed.bytes))
+            .count();
+        assert!(struck >= 10, "{struck}");
+        let told: Vec<ErrorKind> = of("backend_faults")
+            .filter_map(|seed| backend_fault(&seed.bytes))
+            .flatten()
+            .collect();
+        for kind in [ErrorKind::Io, ErrorKind::StorageFull, ErrorKind::CommitUnknown] {
+            assert!(told.contains(&kind), "{kind}: {told:?}");
         }
     }
 }
