@@ -331,17 +331,22 @@ pub(super) fn replay(
     order: &[String],
     done: &[Done],
 ) -> (usize, usize, Oracle) {
-    let last: HashMap<&str, usize> = order
-        .iter()
-        .enumerate()
-        .map(|(at, actor)| (actor.as_str(), at))
-        .collect();
+    // An operation that is told more than once is in its place with the last time, which is all one. What an entity stands for is its creation: whoever
+    // shares the actor may change it later.
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for (at, mark) in order.iter().enumerate() {
+        if mark.parse::<Uuid>().is_err() {
+            places.insert(mark, at);
+        } else {
+            places.entry(mark).or_insert(at);
+        }
+    }
     let place = |one: &Done| {
         // What a deletion would take hooks are asked about too.
         let writes = !matches!(one.operation, Operation::Read(..))
             && (succeeded(&one.outcome) || in_doubt(&one.outcome));
         let mark = one.mark().filter(|_| writes)?;
-        last.get(mark.as_str()).copied()
+        places.get(mark.as_str()).copied()
     };
     let (mut effects, rest): (Vec<&Done>, Vec<&Done>) = done.iter().partition(|one| place(one).is_some());
     effects.sort_by_cached_key(|one| place(one));
