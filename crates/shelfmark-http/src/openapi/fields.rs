@@ -78,7 +78,10 @@ fn schema(kind: Kind, null: bool, description: &str) -> RefOr<Schema> {
             .pattern(Some("^[^:]+(:[^:]+){3,}$")),
         Kind::Uuid => format("uuid"),
         Kind::DateTime => format("date-time"),
-        Kind::Integer => typed(Type::Integer, null).format(Some(SchemaFormat::Custom("int64".to_owned()))),
+        Kind::Integer => typed(Type::Integer, null)
+            .format(Some(SchemaFormat::Custom("int64".to_owned())))
+            .minimum(Some(i64::MIN))
+            .maximum(Some(i64::MAX)),
         Kind::Boolean => typed(Type::Boolean, null),
         Kind::Free => {
             typed(Type::Object, null).additional_properties(Some(AdditionalProperties::FreeForm(true)))

@@ -18,6 +18,11 @@ use super::{BEARER, examples};
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 
+/// `*`, or strong tags as ETag gives them.
+const IF_MATCH: &str = r#"^(\*|"[0-9]{1,19}(\.[\t !#-~]*)?"([\t ]*,[\t ]*"[0-9]{1,19}(\.[\t !#-~]*)?")*)$"#;
+/// `*`, or any tags.
+const IF_NONE_MATCH: &str = r#"^(\*|(W/)?"[\t !#-~]*"([\t ]*,[\t ]*(W/)?"[\t !#-~]*")*)$"#;
+
 /// All paths.
 pub(super) fn paths() -> Paths {
     let mut paths = Paths::new();
@@ -181,7 +186,8 @@ fn parameters(operation: &Operation) -> Vec<Parameter> {
             ParameterIn::Header,
             "Entity tags, one of whose versions the entity must have, or `*`. With a DELETE: of exactly one id only.",
         );
-        all.push(header.schema(Some(text().examples([json!("\"0\"")]))).build());
+        let tags = text().pattern(Some(IF_MATCH)).examples([json!("\"0\"")]);
+        all.push(header.schema(Some(tags)).build());
     }
     if operation.takes_key() {
         let header = parameter(
@@ -198,7 +204,8 @@ fn parameters(operation: &Operation) -> Vec<Parameter> {
             ParameterIn::Header,
             "Entity tags that are known already.",
         );
-        all.push(header.schema(Some(text().examples([json!("\"0\"")]))).build());
+        let tags = text().pattern(Some(IF_NONE_MATCH)).examples([json!("\"0\"")]);
+        all.push(header.schema(Some(tags)).build());
     }
     if operation.input == Input::Patch {
         let header = parameter("Prefer", ParameterIn::Header, "`return=minimal` asks for 204.");

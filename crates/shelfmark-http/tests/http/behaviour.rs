@@ -437,6 +437,10 @@ fn what_the_router_refuses_has_the_envelope_too() {
         .without_token()
         .send()
         .fails(404, "ROUTE_NOT_FOUND");
+    // Below the API a method that is not there is told to those with a token only.
+    let without = |path: &str| server.request("PUT", path).without_token().send();
+    without("/api/v1/data-stores").fails(401, "UNAUTHORIZED");
+    without("/livez").fails(405, "METHOD_NOT_ALLOWED");
     let head = server.request("HEAD", "/api/v1/data-stores").send();
     assert_eq!((head.status, head.text.as_str()), (200, ""));
 }
