@@ -1,4 +1,6 @@
 //! Hooks: what they are asked, what they see, and that what they refuse leaves nothing.
+//!
+//! One file: every test asks the same few hooks, with the same helpers to see what they were asked.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

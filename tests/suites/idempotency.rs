@@ -1,4 +1,6 @@
 //! Idempotency keys: the first answer again, as it was, and never a second effect.
+//!
+//! One file: all of it is about one row, from its recording to its end, with a clock of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,7 @@
 //! Many threads at once, replayed one by one: in the order in which the operations took effect, the oracle must give what each of them gave.
 //!
+//! One file: what the threads draw, what is recorded and how it is replayed have to agree in every detail.
+//!
 //! Every operation runs under an actor of its own, so what records the order tells whose turn it was: the change feed, or a hook. Requests with an idempotency key
 //! share few actors, since an answer is given again to the same one only: of them the ids tell which they created. An operation without effect, which
 //! nothing records, must give what the oracle gives in some state between the last effect known before it began and the first known to come after it returned.

@@ -1,4 +1,6 @@
 //! Tenants are apart: every public call is tried across tenants, with the other's ids, parents, cursors, names and patches.
+//!
+//! One file: the list of all public calls is held against the sources that declare them.
 
 mod names;
 

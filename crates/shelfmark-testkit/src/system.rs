@@ -1,4 +1,6 @@
 //! One catalog under test, on one backend.
+//!
+//! One file: every operation has its place in one match, and what it needs beside it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};

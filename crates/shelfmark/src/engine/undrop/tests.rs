@@ -1,6 +1,5 @@
 //! What the change feed tells of restorations and purges, and what a sweep reads past.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -135,14 +134,8 @@ fn each_step_takes_at_most_its_limit_until_nothing_is_left() {
     let past = told(&catalog, 0).len();
     // An entry, a record and a head of each root; a head of each set.
     assert_eq!(kept_rows(&catalog), 3 + 25 + 3 + 1);
-    let expired = {
-        let mut later = catalog.clone();
-        drop(catalog);
-        drop(session);
-        let inner = Arc::get_mut(&mut later.inner).expect("nobody else has it");
-        inner.settings.undrop = Some(0);
-        later
-    };
+    let at_once = Options::new().undrop(Duration::ZERO);
+    let expired = at_once.on_backend(catalog.inner.backend.clone()).unwrap();
     let session = expired.session("acme", "ann").unwrap();
     let mut steps = Vec::new();
     loop {
