@@ -217,7 +217,7 @@ pub(super) fn operations() -> Vec<Operation> {
             input: Input::None,
             output: Output::Page(page),
             parameters: Parameters::List,
-            also: &[404],
+            also: &[404, 414],
         });
         all.push(Operation {
             id: ids[1],
@@ -228,7 +228,7 @@ pub(super) fn operations() -> Vec<Operation> {
             input: Input::None,
             output: Output::Nothing,
             parameters: Parameters::None,
-            also: &[404, 412],
+            also: &[404, 412, 414],
         });
     }
     all.push(Operation {

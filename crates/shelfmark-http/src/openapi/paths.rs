@@ -262,9 +262,12 @@ pub(super) fn failures() -> Vec<(String, Response)> {
 }
 
 fn described_failure(status: u16) -> Response {
-    let mut response = ResponseBuilder::new()
-        .description(meaning(status))
-        .content(JSON, content("Errors", Some(examples::errors(status))));
+    let response = ResponseBuilder::new().description(meaning(status));
+    if status == 414 {
+        // Refused before any route sees it.
+        return response.build();
+    }
+    let mut response = response.content(JSON, content("Errors", Some(examples::errors(status))));
     let text = || ObjectBuilder::new().schema_type(Type::String);
     match status {
         401 => {
@@ -297,6 +300,7 @@ fn meaning(status: u16) -> &'static str {
         501 => "The catalog keeps no change feed.",
         412 => "`If-Match` names another version.",
         413 => "The body is too large.",
+        414 => "The path and the query have more than 65,534 bytes; without a body.",
         415 => "The body is not of a known media type.",
         429 => "The rate tier is spent.",
         503 => "Not now: overloaded, not writable, or shutting down.",
