@@ -510,9 +510,11 @@ impl Hook for Prying {
 #[test]
 fn a_hook_sees_nothing_of_another_tenant() {
     for bed in Bed::all() {
-        let other = Other::new(&bed.catalog());
+        let other = Other::new(&keeping(&bed.backend));
         let hook = Arc::new(Prying(Mutex::default(), other.family, other.cursors));
-        let options = Options::new().hook(hook.clone());
+        let options = Options::new()
+            .undrop(Duration::from_secs(3_600))
+            .hook(hook.clone());
         let catalog = options.on_backend(bed.backend.clone()).expect("a catalog");
         let session = session(&catalog, "mine");
         session.create(new_store("mine")).expect("a store");
@@ -561,7 +563,9 @@ fn reading_an_unknown_tenant_writes_nothing() {
 #[test]
 fn changes_and_positions_stay_with_their_tenant() {
     for bed in Bed::all() {
-        let options = Options::new().change_feed(true);
+        let options = Options::new()
+            .change_feed(true)
+            .undrop(Duration::from_secs(3_600));
         let catalog = options.on_backend(bed.backend.clone()).unwrap();
         Other::new(&catalog);
         let other = session(&catalog, "other");
