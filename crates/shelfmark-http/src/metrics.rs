@@ -95,13 +95,13 @@ impl Metrics {
         figure(
             "group_commits",
             "counter",
-            "Commits that writes shared",
+            "Groups that writes came together in, without a commit where nothing was to be written",
             activity.groups,
         )?;
         figure(
             "grouped_writes",
             "counter",
-            "Writes in shared commits",
+            "Writes in those groups, refused ones included",
             activity.grouped_writes,
         )?;
         figure(

@@ -94,7 +94,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl GroupCommit {
-    /// How many groups have been committed, and how many writes were in them.
+    /// How many groups came through, those with nothing to write included, and how many writes were in them.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (
             self.groups.load(Ordering::Relaxed),

@@ -121,9 +121,9 @@ pub struct CatalogStats {
     pub assets: u64,
     /// Data sets of all tenants.
     pub sets: u64,
-    /// Commits that single-shot writes shared, since the catalog was opened.
+    /// Groups that single-shot writes came together in, since the catalog was opened; one in which nothing was to be written made no commit.
     pub groups: u64,
-    /// The writes that were in them.
+    /// The writes that were in them, also those that were refused or changed nothing.
     pub grouped_writes: u64,
     /// Figures of the backend: sizes, open snapshots, commits.
     pub backend: BackendStats,
@@ -135,9 +135,9 @@ pub struct CatalogStats {
 pub struct CatalogActivity {
     /// Single-shot writes that wait for the next group commit.
     pub queued_writes: u64,
-    /// Commits that single-shot writes shared, since the catalog was opened.
+    /// Groups that single-shot writes came together in, since the catalog was opened; one in which nothing was to be written made no commit.
     pub groups: u64,
-    /// The writes that were in them.
+    /// The writes that were in them, also those that were refused or changed nothing.
     pub grouped_writes: u64,
     /// Figures that the backend keeps.
     pub backend: BackendActivity,
