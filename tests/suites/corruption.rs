@@ -212,7 +212,7 @@ impl Sound {
         let answers = Answers::read(&catalog, None, &mut Reading::default());
         drop(catalog);
         Self {
-            bytes: storage.bytes(),
+            bytes: storage.bytes().file,
             answers,
         }
     }

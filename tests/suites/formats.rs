@@ -181,7 +181,7 @@ fn what_is_written_now_is_what_the_golden_file_says() {
         let answers = serde_json::to_string_pretty(&answers_of(&catalog)).expect("text");
         drop(catalog);
         fs::create_dir_all(golden(format, "rows").parent().expect("a folder")).expect("a folder");
-        fs::write(golden(format, "shelf"), written_now().bytes()).expect("a file");
+        fs::write(golden(format, "shelf"), written_now().bytes().file).expect("a file");
         fs::write(golden(format, "rows"), &text).expect("a file");
         fs::write(golden(format, "json"), answers + "\n").expect("a file");
     }

@@ -137,7 +137,11 @@ fn child_fills() {
         ),
         "{refused}"
     );
-    assert_eq!(names(&directory), ["catalog.shelf"], "left by a backup");
+    assert_eq!(
+        names(&directory),
+        ["catalog.shelf", "catalog.shelf-log"],
+        "left by a backup"
+    );
 
     limit(Resource::Fsize, None);
     catalog.reopen().unwrap();

@@ -495,7 +495,7 @@ fn a_storage_that_is_empty_or_is_not_or_holds_something_else_is_told_apart() {
         refused(shared.create_backend_on(on(&storage)), ErrorKind::Unsupported);
         refused(shared.open_backend_on(on(&storage)), ErrorKind::Unsupported);
     }
-    assert!(storage.bytes().is_empty(), "a refusal wrote something");
+    assert!(storage.bytes().file.is_empty(), "a refusal wrote something");
 
     let backend = options.create_backend_on(on(&storage)).unwrap();
     let family = family(&session(&options.on_backend(backend).unwrap(), "acme"));
@@ -521,6 +521,6 @@ fn a_storage_that_is_empty_or_is_not_or_holds_something_else_is_told_apart() {
 
     let text = RecordingStorage::holding(vec![b'x'; 20_000]);
     refused(options.open_backend_on(on(&text)), ErrorKind::NotACatalog);
-    let cut = RecordingStorage::holding(before[..before.len() / 2].to_vec());
+    let cut = RecordingStorage::holding(before.file[..before.file.len() / 2].to_vec());
     refused(options.open_backend_on(on(&cut)), ErrorKind::Corrupt);
 }

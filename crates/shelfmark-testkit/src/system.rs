@@ -85,6 +85,8 @@ pub enum Storage {
     Bytes {
         /// The bytes.
         storage: Arc<dyn ByteStorage>,
+        /// Where its log is, if it has one.
+        log: Option<Arc<dyn ByteStorage>>,
         /// Whether commits are deferred.
         deferred: bool,
         /// Memory for cached pages.
@@ -213,11 +215,16 @@ impl System {
             Storage::Bytes { cache_bytes, .. } => cache_bytes,
             _ => 4 << 20,
         };
-        self.setup
+        let options = self
+            .setup
             .options()
             .cache_bytes(cache_bytes)
             .durability(durability)
-            .environment(self.environment.environment())
+            .environment(self.environment.environment());
+        match &self.storage {
+            Storage::Bytes { log: Some(log), .. } => options.commit_log_on(Arc::clone(log)),
+            _ => options,
+        }
     }
 
     /// The catalog; `None` after a reopening that failed.

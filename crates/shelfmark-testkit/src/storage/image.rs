@@ -9,7 +9,85 @@ use crate::environment::split_mix;
 /// What a disk writes as one.
 const SECTOR: usize = 512;
 
-/// One change since the last sync.
+/// The bytes of a storage and of the log that goes with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Image {
+    /// The file.
+    pub file: Vec<u8>,
+    /// Its log; empty where there is none.
+    pub log: Vec<u8>,
+}
+
+impl From<Vec<u8>> for Image {
+    fn from(file: Vec<u8>) -> Self {
+        Self {
+            file,
+            log: Vec::new(),
+        }
+    }
+}
+
+impl Image {
+    pub(super) fn part(&self, part: Part) -> &Vec<u8> {
+        match part {
+            Part::File => &self.file,
+            Part::Log => &self.log,
+        }
+    }
+
+    pub(super) fn part_mut(&mut self, part: Part) -> &mut Vec<u8> {
+        match part {
+            Part::File => &mut self.file,
+            Part::Log => &mut self.log,
+        }
+    }
+}
+
+/// What is durable of the two.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Durable {
+    file: Arc<Vec<u8>>,
+    log: Arc<Vec<u8>>,
+}
+
+impl From<&Image> for Durable {
+    fn from(image: &Image) -> Self {
+        Self {
+            file: Arc::new(image.file.clone()),
+            log: Arc::new(image.log.clone()),
+        }
+    }
+}
+
+impl Durable {
+    /// Takes one part over.
+    pub(super) fn sync(&mut self, image: &Image, part: Part) {
+        let bytes = Arc::new(image.part(part).clone());
+        match part {
+            Part::File => self.file = bytes,
+            Part::Log => self.log = bytes,
+        }
+    }
+
+    fn image(&self) -> Image {
+        Image {
+            file: Vec::clone(&self.file),
+            log: Vec::clone(&self.log),
+        }
+    }
+}
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Part {
+    /// The file.
+    #[default]
+    File,
+    /// Its log.
+    Log,
+}
+
+/// One change since the last sync of its part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Bytes from an offset on.
@@ -41,12 +119,12 @@ pub enum Survivors {
 /// A moment: what was durable, and what was pending.
 #[derive(Debug, Clone)]
 pub struct CrashPoint {
-    durable: Arc<Vec<u8>>,
-    pending: Vec<Change>,
+    durable: Durable,
+    pending: Vec<(Part, Change)>,
 }
 
 impl CrashPoint {
-    pub(super) fn new(durable: Arc<Vec<u8>>, pending: Vec<Change>) -> Self {
+    pub(super) fn new(durable: Durable, pending: Vec<(Part, Change)>) -> Self {
         Self { durable, pending }
     }
 
@@ -56,8 +134,8 @@ impl CrashPoint {
     }
 
     /// What is there after the crash.
-    pub fn image(&self, survivors: Survivors) -> Vec<u8> {
-        let mut bytes = Vec::clone(&self.durable);
+    pub fn image(&self, survivors: Survivors) -> Image {
+        let mut image = self.durable.image();
         let mut seed = match survivors {
             Survivors::Prefix(seed) | Survivors::Subset(seed) | Survivors::Torn(seed) => seed,
             Survivors::None | Survivors::All => 0,
@@ -66,34 +144,35 @@ impl CrashPoint {
         let odds = [32, 128, 224][(split_mix(&mut seed) % 3) as usize];
         let cut = split_mix(&mut seed) as usize % (self.pending.len() + 1);
         let mut chance = || split_mix(&mut seed) >> 56 < odds;
-        for (position, change) in self.pending.iter().enumerate() {
+        for (position, (part, change)) in self.pending.iter().enumerate() {
+            let bytes = image.part_mut(*part);
             match (survivors, change) {
                 (Survivors::None, _) => {}
-                (Survivors::All, change) => apply(&mut bytes, change),
+                (Survivors::All, change) => apply(bytes, change),
                 (Survivors::Prefix(_), change) => {
                     if position < cut {
-                        apply(&mut bytes, change);
+                        apply(bytes, change);
                     }
                 }
                 (Survivors::Torn(_), Change::Write { offset, data }) => {
                     for (offset, sector) in sectors(*offset, data) {
                         if chance() {
-                            write(&mut bytes, offset, sector);
+                            write(bytes, offset, sector);
                         }
                     }
                 }
                 (Survivors::Subset(_) | Survivors::Torn(_), change) => {
                     if chance() {
-                        apply(&mut bytes, change);
+                        apply(bytes, change);
                     }
                 }
             }
         }
-        bytes
+        image
     }
 
     /// None, all, and as many others as asked for, without repeating one.
-    pub fn images(&self, others: usize, seed: u64) -> impl Iterator<Item = (Survivors, Vec<u8>)> {
+    pub fn images(&self, others: usize, seed: u64) -> impl Iterator<Item = (Survivors, Image)> {
         let mut seed = seed;
         let mut wanted = vec![Survivors::None, Survivors::All];
         for other in 0..others {
@@ -145,25 +224,39 @@ mod tests {
     fn point() -> CrashPoint {
         let data = |byte: u8, len: usize| vec![byte; len].into();
         CrashPoint::new(
-            Arc::new(vec![0; 1024]),
+            (&Image::from(vec![0; 1024])).into(),
             vec![
-                Change::SetLen(4096),
-                Change::Write {
-                    offset: 100,
-                    data: data(1, 1500),
-                },
-                Change::Write {
-                    offset: 3000,
-                    data: data(2, 1000),
-                },
+                (Part::File, Change::SetLen(4096)),
+                (
+                    Part::File,
+                    Change::Write {
+                        offset: 100,
+                        data: data(1, 1500),
+                    },
+                ),
+                (
+                    Part::File,
+                    Change::Write {
+                        offset: 3000,
+                        data: data(2, 1000),
+                    },
+                ),
+                (
+                    Part::Log,
+                    Change::Write {
+                        offset: 0,
+                        data: data(3, 512),
+                    },
+                ),
             ],
         )
     }
 
     #[test]
     fn none_is_what_was_durable_and_all_is_what_was_written() {
-        assert_eq!(point().image(Survivors::None), vec![0; 1024]);
-        let all = point().image(Survivors::All);
+        assert_eq!(point().image(Survivors::None), vec![0; 1024].into());
+        let Image { file: all, log } = point().image(Survivors::All);
+        assert_eq!(log, vec![3; 512]);
         assert_eq!(all.len(), 4096);
         assert!(
             all[100..1600].iter().all(|&byte| byte == 1) && all[3000..4000].iter().all(|&byte| byte == 2)
@@ -180,7 +273,7 @@ mod tests {
         assert_eq!(aligned, [1024]);
         let mut torn = 0;
         for seed in 0..200 {
-            let image = point().image(Survivors::Torn(seed));
+            let image = point().image(Survivors::Torn(seed)).file;
             for (start, end) in [(100, 512), (512, 1024)] {
                 let sector = &image[start..end];
                 assert!(

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use shelfmark::backend::ByteStorage;
 
-use super::image::{Change, CrashPoint};
+use super::image::{Change, CrashPoint, Durable, Image, Part};
 use crate::lock;
 
 /// The calls that can fail.
@@ -63,17 +63,20 @@ impl Calls {
     }
 }
 
-/// Bytes in memory. A clone is another handle on the same.
+/// Bytes in memory: a file, and the log that goes with it. A clone is another handle on the same.
 #[derive(Debug, Clone, Default)]
-pub struct RecordingStorage(Arc<Mutex<Medium>>);
+pub struct RecordingStorage {
+    medium: Arc<Mutex<Medium>>,
+    part: Part,
+}
 
 #[derive(Debug, Default)]
 struct Medium {
     /// What reads see.
-    bytes: Vec<u8>,
-    /// What the last sync made sure of; changed only there.
-    durable: Arc<Vec<u8>>,
-    pending: Vec<Change>,
+    bytes: Image,
+    /// What the last syncs made sure of; changed only there.
+    durable: Durable,
+    pending: Vec<(Part, Change)>,
     calls: Calls,
     fault: Option<StorageFault>,
     struck: bool,
@@ -106,19 +109,20 @@ impl Medium {
         Err((fault.error.into(), fault.short))
     }
 
-    fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+    fn write(&mut self, part: Part, offset: u64, data: &[u8]) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let place = self.bytes.get_mut(start..start.saturating_add(data.len()));
+        let place = self
+            .bytes
+            .part_mut(part)
+            .get_mut(start..start.saturating_add(data.len()));
         place.ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
-        self.pending.push(Change::Write {
-            offset: start,
-            data: data.into(),
-        });
+        let data = data.into();
+        self.pending.push((part, Change::Write { offset: start, data }));
         Ok(())
     }
 
     fn point(&self) -> CrashPoint {
-        CrashPoint::new(Arc::clone(&self.durable), self.pending.clone())
+        CrashPoint::new(self.durable.clone(), self.pending.clone())
     }
 }
 
@@ -129,102 +133,119 @@ impl RecordingStorage {
     }
 
     /// A storage that holds these bytes durably.
-    pub fn holding(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(Medium {
-            durable: Arc::new(bytes.clone()),
+    pub fn holding(bytes: impl Into<Image>) -> Self {
+        let bytes = bytes.into();
+        let medium = Medium {
+            durable: (&bytes).into(),
             bytes,
             ..Medium::default()
-        })))
+        };
+        Self {
+            medium: Arc::new(Mutex::new(medium)),
+            part: Part::File,
+        }
+    }
+
+    /// The log that goes with it: on the same medium, so that both fail and lose power together.
+    pub fn log(&self) -> Arc<dyn ByteStorage> {
+        Arc::new(Self {
+            medium: Arc::clone(&self.medium),
+            part: Part::Log,
+        })
     }
 
     /// Keeps a crash point of the moment before each sync from now on.
     #[must_use]
     pub fn recording(self) -> Self {
-        lock(&self.0).recording = true;
+        lock(&self.medium).recording = true;
         self
     }
 
     /// The crash points since they were taken last.
     pub fn take_points(&self) -> Vec<CrashPoint> {
-        std::mem::take(&mut lock(&self.0).points)
+        std::mem::take(&mut lock(&self.medium).points)
     }
 
     /// What a crash now may leave.
     pub fn crash_point(&self) -> CrashPoint {
-        lock(&self.0).point()
+        lock(&self.medium).point()
     }
 
     /// The bytes as reads see them.
-    pub fn bytes(&self) -> Vec<u8> {
-        lock(&self.0).bytes.clone()
+    pub fn bytes(&self) -> Image {
+        lock(&self.medium).bytes.clone()
     }
 
     /// How many calls there were.
     pub fn calls(&self) -> Calls {
-        lock(&self.0).calls
+        lock(&self.medium).calls
     }
 
     /// Arms a fault, in place of the one armed before.
     pub fn arm(&self, fault: StorageFault) {
-        let mut medium = lock(&self.0);
+        let mut medium = lock(&self.medium);
         medium.fault = Some(fault);
         medium.struck = false;
     }
 
     /// Whether the armed fault has struck.
     pub fn struck(&self) -> bool {
-        lock(&self.0).struck
+        lock(&self.medium).struck
     }
 
     /// Takes the fault back.
     pub fn mend(&self) {
-        lock(&self.0).fault = None;
+        lock(&self.medium).fault = None;
     }
 }
 
 impl ByteStorage for RecordingStorage {
     fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.0).bytes.len() as u64)
+        Ok(lock(&self.medium).bytes.part(self.part).len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut medium = lock(&self.0);
+        let mut medium = lock(&self.medium);
         medium.enter(Call::Read).map_err(|(error, _)| error)?;
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let found = medium.bytes.get(start..start.saturating_add(out.len()));
+        let found = medium
+            .bytes
+            .part(self.part)
+            .get(start..start.saturating_add(out.len()));
         out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut medium = lock(&self.0);
+        let mut medium = lock(&self.medium);
         if let Err((error, short)) = medium.enter(Call::Write) {
             if short {
-                medium.write(offset, &data[..data.len() / 2])?;
+                medium.write(self.part, offset, &data[..data.len() / 2])?;
             }
             return Err(error);
         }
-        medium.write(offset, data)
+        medium.write(self.part, offset, data)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut medium = lock(&self.0);
+        let mut medium = lock(&self.medium);
         medium.enter(Call::SetLen).map_err(|(error, _)| error)?;
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::StorageFull)?;
-        medium.bytes.resize(len, 0);
-        medium.pending.push(Change::SetLen(len));
+        medium.bytes.part_mut(self.part).resize(len, 0);
+        medium.pending.push((self.part, Change::SetLen(len)));
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut medium = lock(&self.0);
+        let mut medium = lock(&self.medium);
         if medium.recording {
             let point = medium.point();
             medium.points.push(point);
         }
         medium.enter(Call::Sync).map_err(|(error, _)| error)?;
-        medium.pending.clear();
-        medium.durable = Arc::new(medium.bytes.clone());
+        medium.pending.retain(|(part, _)| *part != self.part);
+        let Medium { durable, bytes, .. } = &mut *medium;
+        durable.sync(bytes, self.part);
         Ok(())
     }
 }
@@ -253,7 +274,7 @@ mod tests {
         let error = storage.write(2, b"cdef").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert!(storage.struck());
-        assert_eq!(storage.bytes(), b"abcd\0\0\0\0", "half of it was written");
+        assert_eq!(storage.bytes().file, b"abcd\0\0\0\0", "half of it was written");
         storage.write(4, b"gh").unwrap();
 
         storage.arm(StorageFault {
@@ -284,6 +305,6 @@ mod tests {
             storage.write(4, b"x").unwrap_err().kind(),
             io::ErrorKind::UnexpectedEof
         );
-        assert_eq!(storage.bytes(), [1; 4]);
+        assert_eq!(storage.bytes().file, [1; 4]);
     }
 }

@@ -7,7 +7,7 @@ use shelfmark::backend::Keyspace;
 use shelfmark::{Catalog, EntityKind, Error, Options};
 
 use super::history::{History, Rows, rows_of};
-use super::image::CrashPoint;
+use super::image::{CrashPoint, Image};
 use super::recording::RecordingStorage;
 use crate::operation::{FilterSpec, Operation, QuerySpec, Selection, Tenant};
 use crate::oracle::Oracle;
@@ -107,6 +107,7 @@ impl Run {
     ) -> shelfmark::Result<Self> {
         let storage = Storage::Bytes {
             storage: Arc::new(storage.clone()),
+            log: Some(storage.log()),
             deferred: setting.deferred,
             cache_bytes: setting.cache_bytes,
             history,
@@ -294,9 +295,9 @@ fn judge_backup(backup: Option<RecordingStorage>, rows: &Rows) -> Result<(), Str
 /// # Errors
 ///
 /// What is wrong with it.
-pub fn judge(image: Vec<u8>, allowed: &[Rows]) -> Result<RecordingStorage, String> {
+pub fn judge(image: Image, allowed: &[Rows]) -> Result<RecordingStorage, String> {
     let storage = RecordingStorage::holding(image).recording();
-    let options = Options::new().cache_bytes(1 << 20);
+    let options = Options::new().cache_bytes(1 << 20).commit_log_on(storage.log());
     let backend = options.open_backend_on(Arc::new(storage.clone())).map_err(told)?;
     let catalog = options.on_backend(Arc::clone(&backend)).map_err(told)?;
     let rows = rows_of(&*backend).map_err(told)?;
@@ -322,7 +323,7 @@ pub fn judge(image: Vec<u8>, allowed: &[Rows]) -> Result<RecordingStorage, Strin
 /// # Errors
 ///
 /// What is wrong with it.
-pub fn judge_copy(image: Vec<u8>, rows: &Rows) -> Result<(), String> {
+pub fn judge_copy(image: Image, rows: &Rows) -> Result<(), String> {
     let mut allowed = rows.clone();
     let key = (Keyspace::Meta, FEED_ID.to_vec());
     if let Some(id) = allowed.get_mut(&key) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shelfmark::{ErrorKind, Health, NewDataStore, Options, Write as _};
 
 use super::history::Rows;
+use super::image::Image;
 use super::recording::{RecordingStorage, StorageFault};
 use super::reference::{Reference, Run, judge, told};
 use crate::execute::OF_STORAGE;
@@ -230,9 +231,9 @@ fn recover(
 /// # Errors
 ///
 /// What is wrong with it.
-pub fn judge_creation(image: Vec<u8>) -> Result<bool, String> {
+pub fn judge_creation(image: Image) -> Result<bool, String> {
     let storage = RecordingStorage::holding(image);
-    let options = Options::new().cache_bytes(1 << 20);
+    let options = Options::new().cache_bytes(1 << 20).commit_log_on(storage.log());
     let catalog = options
         .open_backend_on(Arc::new(storage))
         .and_then(|backend| options.on_backend(backend));

@@ -8,7 +8,7 @@ use ::redb::{CursorError, ReadableTable, StorageError, Table, WriteTransaction};
 
 use super::failure::{from_redb, guard};
 use super::snapshot::{bounds, definition};
-use crate::backend::{Keyspace, SpaceBatch, WriteBatch, WriteOp};
+use crate::backend::{Keyspace, SpaceBatch, WriteOp};
 use crate::envelope;
 use crate::error::{Error, Result};
 use crate::keyspace::keys;
@@ -49,8 +49,11 @@ impl Job {
 }
 
 /// Applies the whole batch to the transaction; after an error the transaction must be aborted.
-pub(super) fn apply(transaction: &WriteTransaction, batch: WriteBatch) -> Result<()> {
-    let (spaces, deltas) = batch.into_spaces();
+pub(super) fn apply(
+    transaction: &WriteTransaction,
+    spaces: Vec<(Keyspace, SpaceBatch)>,
+    deltas: Vec<(Keyspace, Vec<u8>, i64)>,
+) -> Result<()> {
     let mut jobs: Vec<Job> = spaces
         .into_iter()
         .map(|(space, batch)| Job {
@@ -245,6 +248,7 @@ fn apply_deltas(table: &mut Rows<'_>, deltas: Vec<(Keyspace, Vec<u8>, i64)>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::WriteBatch;
 
     #[test]
     fn density_is_rows_of_the_span_per_delete() {
@@ -310,7 +314,8 @@ mod tests {
                 batch.put(Keyspace::Set, row.to_be_bytes().to_vec(), Vec::new());
                 batch.put(Keyspace::Asset, row.to_be_bytes().to_vec(), Vec::new());
             }
-            assert!(apply(&transaction, batch).is_err(), "{broken:?}");
+            let (spaces, deltas) = batch.into_spaces();
+            assert!(apply(&transaction, spaces, deltas).is_err(), "{broken:?}");
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod apply;
 mod failure;
+mod log;
 mod open;
 mod place;
 mod snapshot;
@@ -19,7 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ::redb::WriteTransaction;
 
-use self::failure::{Latch, from_commit, from_redb, guard, unavailable};
+use self::failure::{Latch, from_commit, from_io, from_redb, guard, unavailable};
+use self::log::{CommitLog, Medium, Route};
 use self::open::{Database, Engine, SharedMemory, Storage, probe};
 use self::place::NewFile;
 use self::snapshot::{HeldSnapshot, OpenSnapshots, View, ViewCache};
@@ -49,13 +51,18 @@ pub(crate) struct RedbOptions {
     pub(crate) read_only: bool,
     /// Records in every durable commit what recovery needs, so that opening after a crash is quick and commits are slow.
     pub(crate) quick_repair: bool,
+    /// Writes small durable commits to a log beside the file.
+    pub(crate) commit_log: bool,
+    /// Opens the file without what its log holds.
+    pub(crate) discard_log: bool,
 }
 
 /// A [`Backend`] on redb.
 pub(crate) struct RedbBackend {
     storage: Storage,
+    log: Medium,
     options: RedbOptions,
-    writer: Mutex<()>,
+    writer: Mutex<CommitLog>,
     /// `None` after a reopening that failed.
     slot: RwLock<Option<Engine>>,
     cache: ViewCache,
@@ -85,34 +92,49 @@ impl RedbBackend {
         }
         // Declared first, so that the file is closed before it is removed.
         let file = NewFile::beside(path)?;
-        let mut backend = Self::start(Storage::File(file.temporary().to_owned()), options, true)?;
+        let mut backend = Self::start(
+            Storage::File(file.temporary().to_owned()),
+            Medium::None,
+            options,
+            true,
+        )?;
         fill(&backend)?;
         backend.sync()?;
-        backend.storage = Storage::File(file.publish()?);
+        let path = file.publish()?;
+        backend.log_to(Medium::beside(&path));
+        backend.storage = Storage::File(path);
         Ok(backend)
     }
 
     /// Opens a file that is there.
     pub(crate) fn open(path: &Path, options: RedbOptions) -> Result<Self> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Self::start(Storage::File(path), options, false)
+        let log = Medium::beside(&path);
+        Self::start(Storage::File(path), log, options, false)
     }
 
-    /// Fills an empty storage, and opens what it is then.
+    /// Fills an empty storage, and opens what it is then. Without a storage for the log there is none.
     pub(crate) fn create_on(
         storage: Arc<dyn ByteStorage>,
+        log: Option<Arc<dyn ByteStorage>>,
         options: RedbOptions,
         fill: impl FnOnce(&RedbBackend) -> Result<()>,
     ) -> Result<Self> {
-        let backend = Self::start(Storage::Bytes(storage), options, true)?;
+        let mut backend = Self::start(Storage::Bytes(storage), Medium::None, options, true)?;
         fill(&backend)?;
         backend.sync()?;
+        backend.log_to(log.map_or(Medium::None, Medium::Bytes));
         Ok(backend)
     }
 
     /// Opens a storage that is not empty.
-    pub(crate) fn open_on(storage: Arc<dyn ByteStorage>, options: RedbOptions) -> Result<Self> {
-        Self::start(Storage::Bytes(storage), options, false)
+    pub(crate) fn open_on(
+        storage: Arc<dyn ByteStorage>,
+        log: Option<Arc<dyn ByteStorage>>,
+        options: RedbOptions,
+    ) -> Result<Self> {
+        let log = log.map_or(Medium::None, Medium::Bytes);
+        Self::start(Storage::Bytes(storage), log, options, false)
     }
 
     /// Makes a catalog that goes with the backend.
@@ -126,17 +148,23 @@ impl RedbBackend {
                 "a catalog in memory is writable and belongs to one process: leave these options alone",
             ));
         }
-        let backend = Self::start(Storage::Memory(SharedMemory::default()), options, true)?;
+        let backend = Self::start(
+            Storage::Memory(SharedMemory::default()),
+            Medium::None,
+            options,
+            true,
+        )?;
         fill(&backend)?;
         Ok(backend)
     }
 
-    fn start(storage: Storage, options: RedbOptions, create: bool) -> Result<Self> {
-        let engine = Engine::open(&storage, &options, create)?;
+    fn start(storage: Storage, log: Medium, options: RedbOptions, create: bool) -> Result<Self> {
+        let engine = Engine::open(&storage, &log, &options, create)?;
         Ok(Self {
             storage,
+            writer: Mutex::new(new_log(&log, &options)),
+            log,
             options,
-            writer: Mutex::default(),
             slot: RwLock::new(Some(engine)),
             cache: ViewCache::default(),
             open: Arc::default(),
@@ -144,11 +172,17 @@ impl RedbBackend {
         })
     }
 
+    /// Gives a new file, which has made none yet, a log.
+    fn log_to(&mut self, log: Medium) {
+        *self.writer.get_mut().unwrap_or_else(PoisonError::into_inner) = new_log(&log, &self.options);
+        self.log = log;
+    }
+
     fn is_exclusive(&self) -> bool {
         self.options.concurrency == Concurrency::Exclusive
     }
 
-    fn lock_writer(&self) -> MutexGuard<'_, ()> {
+    fn lock_writer(&self) -> MutexGuard<'_, CommitLog> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,13 +256,25 @@ impl RedbBackend {
         }
     }
 
+    /// Makes the file hold all that was committed. A durable commit takes with it every one before it, also when it changes nothing itself.
+    fn flush(&self, writer: &Writer, log: &mut CommitLog) -> Result<()> {
+        let mut transaction = writer.begin()?;
+        transaction.set_quick_repair(self.options.quick_repair);
+        self.finish(writer, transaction)?;
+        log.committed(Route::File);
+        Ok(())
+    }
+
     /// Runs `work` on the engine while nobody else has it or a snapshot of it.
     fn alone(
         &self,
         what: &str,
         work: impl FnOnce(&mut ::redb::Database) -> Result<bool>,
     ) -> Result<MaintenanceReport> {
-        let _writer = self.lock_writer();
+        let mut log = self.lock_writer();
+        if log.unlogged() || log.is_active() {
+            self.flush(&self.writable()?, &mut log)?;
+        }
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         let engine = slot.as_mut().ok_or_else(closed)?;
         let Database::Writable(database) = &mut engine.database else {
@@ -302,19 +348,10 @@ impl Backend for RedbBackend {
                 "deferred durability does not work in a file that processes share: commit durably",
             ));
         }
-        let _writer = self.lock_writer();
+        let mut log = self.lock_writer();
         let writer = self.writable()?;
         let mut transaction = writer.begin()?;
-        let prepared = writer.latch.call(|| {
-            if deferred {
-                transaction
-                    .set_durability(::redb::Durability::None)
-                    .map_err(from_redb)?;
-            }
-            transaction.set_quick_repair(self.options.quick_repair);
-            Ok(())
-        });
-        let view = match prepared.and_then(|()| self.view_for_plan()) {
+        let view = match self.view_for_plan() {
             Ok(view) => view,
             Err(error) => {
                 writer.abort(transaction);
@@ -335,11 +372,33 @@ impl Backend for RedbBackend {
                 resume_unwind(panic)
             }
         };
-        if let Err(error) = writer.latch.call(|| apply::apply(&transaction, batch)) {
+        let bytes = batch.bytes();
+        let (spaces, deltas) = batch.into_spaces();
+        let mut route = log.route(deferred, bytes, &spaces, &deltas);
+        let applied = writer.latch.call(|| {
+            apply::apply(&transaction, spaces, deltas)?;
+            log.prepare(&mut route, &mut transaction)
+        });
+        if let Err(error) = applied {
             writer.abort(transaction);
             return writer.fail(error);
         }
-        self.finish(&writer, transaction)?;
+        let logged = matches!(route, Route::Log { .. });
+        if let Err(error) = log.append(&route) {
+            writer.abort(transaction);
+            let error = log_failed(error);
+            writer.latch.set(&error);
+            return Err(error);
+        }
+        transaction.set_quick_repair(self.options.quick_repair && !deferred && !logged);
+        if let Err(error) = self.finish(&writer, transaction) {
+            if logged {
+                // The log has what the engine has not.
+                writer.latch.set(&error);
+            }
+            return Err(error);
+        }
+        log.committed(route);
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -348,11 +407,13 @@ impl Backend for RedbBackend {
         if self.options.read_only {
             return Ok(());
         }
-        let _writer = self.lock_writer();
+        let mut log = self.lock_writer();
         let writer = self.writable()?;
-        // A durable commit takes with it every deferred one before it, also when it changes nothing itself.
-        let transaction = writer.begin()?;
-        self.finish(&writer, transaction)
+        // What is logged is durable.
+        if log.is_active() && !log.unlogged() {
+            return Ok(());
+        }
+        self.flush(&writer, &mut log)
     }
 
     fn health(&self) -> Health {
@@ -363,13 +424,14 @@ impl Backend for RedbBackend {
     }
 
     fn reopen(&self) -> Result<()> {
-        let _writer = self.lock_writer();
+        let mut log = self.lock_writer();
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         self.cache.clear();
         if let Some(engine) = slot.take() {
-            engine.close();
+            engine.close(&mut log);
         }
-        *slot = Some(Engine::open(&self.storage, &self.options, false)?);
+        *slot = Some(Engine::open(&self.storage, &self.log, &self.options, false)?);
+        *log = new_log(&self.log, &self.options);
         tracing::debug!("reopened the file");
         Ok(())
     }
@@ -418,7 +480,7 @@ impl Drop for RedbBackend {
     fn drop(&mut self) {
         self.cache.clear();
         if let Some(engine) = self.slot.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            engine.close();
+            engine.close(self.writer.get_mut().unwrap_or_else(PoisonError::into_inner));
         }
     }
 }
@@ -428,6 +490,20 @@ fn read_only() -> Error {
         ErrorKind::ReadOnly,
         "the catalog was opened read-only: open it writable",
     )
+}
+
+/// The log of a file as it is when it has just been opened. Only who has the file alone may keep commits in memory.
+fn new_log(medium: &Medium, options: &RedbOptions) -> CommitLog {
+    let on = options.commit_log && !options.read_only && options.concurrency == Concurrency::Exclusive;
+    CommitLog::new(medium.clone(), on, options.quick_repair)
+}
+
+fn log_failed(error: std::io::Error) -> Error {
+    Error::new(
+        ErrorKind::CommitUnknown,
+        format!("the log could not be written, so the commit may or may not have become durable ({error}): reopen, then read"),
+    )
+    .because(from_io(error))
 }
 
 fn closed() -> Error {

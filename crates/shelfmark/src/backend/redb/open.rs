@@ -12,8 +12,9 @@ use ::redb::{Builder, ConcurrencyMode, DatabaseError, ReadableDatabase, StorageB
 
 use super::RedbOptions;
 use super::failure::{Latch, from_io, from_redb, guard};
+use super::log::{CommitLog, Medium};
 use super::snapshot::View;
-use crate::backend::{ByteStorage, Concurrency, Integrity};
+use crate::backend::{ByteStorage, Concurrency, Health, Integrity};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where the bytes are.
@@ -56,7 +57,7 @@ impl fmt::Display for Storage {
 
 /// A storage of the caller's, as redb takes it. It has no locks: redb does without them in its exclusive mode.
 #[derive(Debug)]
-struct Bytes(Arc<dyn ByteStorage>);
+pub(super) struct Bytes(pub(super) Arc<dyn ByteStorage>);
 
 impl StorageBackend for Bytes {
     fn len(&self) -> io::Result<u64> {
@@ -119,18 +120,32 @@ pub(super) enum Database {
 }
 
 impl Engine {
-    /// Opens what `storage` holds; `create` allows an empty one.
-    pub(super) fn open(storage: &Storage, options: &RedbOptions, create: bool) -> Result<Self> {
+    /// Opens what `storage` holds, up to date with the log that may be beside it; `create` allows an empty one.
+    pub(super) fn open(storage: &Storage, log: &Medium, options: &RedbOptions, create: bool) -> Result<Self> {
         let engine = Self {
             database: open_database(storage, options, create)?,
             latch: Arc::default(),
         };
-        if let Err(error) = engine.begin_view().and_then(|view| view.check_tables()) {
-            engine.close();
+        let usable = engine
+            .begin_view()
+            .and_then(|view| view.check_tables())
+            .and_then(|()| engine.recover(log, options.discard_log));
+        if let Err(error) = usable {
+            engine.release();
             return Err(error);
         }
         tracing::debug!(read_only = options.read_only, concurrency = ?options.concurrency, "opened the file");
         Ok(engine)
+    }
+
+    fn recover(&self, log: &Medium, discard: bool) -> Result<()> {
+        match &self.database {
+            Database::Writable(database) => CommitLog::recover(log, database, discard),
+            Database::ReadOnly(database) => {
+                let transaction = guard(|| database.begin_read().map_err(from_redb))?;
+                CommitLog::check_none(&transaction)
+            }
+        }
     }
 
     pub(super) fn begin_view(&self) -> Result<View> {
@@ -151,8 +166,17 @@ impl Engine {
         }
     }
 
-    /// Closes the file and releases its lock. Snapshots that are still held fail from now on.
-    pub(super) fn close(self) {
+    /// Closes the file, with its log where it has one, and releases its lock. Snapshots that are still held fail from now on.
+    pub(super) fn close(self, log: &mut CommitLog) {
+        if let Database::Writable(database) = &self.database
+            && self.latch.health() == Health::Healthy
+        {
+            log.close(database);
+        }
+        self.release();
+    }
+
+    fn release(self) {
         let closed = guard(|| match self.database {
             Database::Writable(database) => match Arc::into_inner(database) {
                 Some(database) => database.close().map_err(from_redb),
@@ -221,6 +245,8 @@ fn builder(options: &RedbOptions) -> Builder {
         concurrency,
         read_only: _,
         quick_repair: _,
+        commit_log: _,
+        discard_log: _,
     } = options;
     let verify = *integrity == Integrity::Verify;
     let mut builder = Builder::new();

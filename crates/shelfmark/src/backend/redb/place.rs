@@ -108,7 +108,7 @@ fn exists(path: &Path) -> Error {
 }
 
 /// Makes the new name survive a crash.
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     // Elsewhere a directory cannot be opened as a file.
     if cfg!(unix) {
         let directory = path.parent().unwrap_or_else(|| Path::new("."));

@@ -73,7 +73,7 @@ fn what_redb_swallows_does_not_latch() {
         cache_bytes: 1 << 20,
         ..options()
     };
-    let backend = RedbBackend::start(storage.storage(), small, true).unwrap();
+    let backend = RedbBackend::start(storage.storage(), Medium::None, small, true).unwrap();
     fill(&backend, 2_000).unwrap();
     commit_as(&backend, Durability::Deferred, |batch| {
         for row in 0..60_u32 {
@@ -99,6 +99,7 @@ fn a_failing_read_latches() {
     let storage = Flaky::default();
     let backend = RedbBackend::start(
         storage.storage(),
+        Medium::None,
         RedbOptions {
             cache_bytes: 0,
             ..options()
@@ -124,6 +125,7 @@ fn a_panic_of_the_engine_is_corruption_and_latches() {
     let storage = Flaky::default();
     let backend = RedbBackend::start(
         storage.storage(),
+        Medium::None,
         RedbOptions {
             cache_bytes: 0,
             ..options()

@@ -1,6 +1,7 @@
 //! Tests of the backend as a whole: opening, a model, failures of the storage, concurrency.
 
 mod faults;
+mod log;
 mod model;
 mod opening;
 mod snapshots;
@@ -19,6 +20,8 @@ pub(super) fn options() -> RedbOptions {
         concurrency: Concurrency::Exclusive,
         read_only: false,
         quick_repair: false,
+        commit_log: true,
+        discard_log: false,
     }
 }
 
@@ -89,7 +92,7 @@ struct FlakyState {
 impl Flaky {
     fn backend(&self) -> RedbBackend {
         let empty = self.0.bytes.lock().unwrap().is_empty();
-        RedbBackend::start(self.storage(), options(), empty).unwrap()
+        RedbBackend::start(self.storage(), Medium::None, options(), empty).unwrap()
     }
 
     fn storage(&self) -> Storage {

@@ -1,0 +1,270 @@
+//! The log beside the file: what a crash leaves of the two is what was acknowledged.
+
+use super::*;
+
+/// A file and its log, which lose power together.
+#[derive(Clone, Default)]
+struct Pair {
+    file: Flaky,
+    log: Flaky,
+}
+
+impl Pair {
+    fn open_with(&self, options: RedbOptions) -> Result<RedbBackend> {
+        let (file, log): (Arc<dyn ByteStorage>, Arc<dyn ByteStorage>) =
+            (Arc::new(self.file.clone()), Arc::new(self.log.clone()));
+        if self.file.is_empty().unwrap() {
+            return RedbBackend::create_on(file, Some(log), options, |_| Ok(()));
+        }
+        RedbBackend::open_on(file, Some(log), options)
+    }
+
+    fn open(&self) -> RedbBackend {
+        self.open_with(options()).unwrap()
+    }
+
+    fn after_power_loss(&self) -> Self {
+        Self {
+            file: self.file.after_power_loss(),
+            log: self.log.after_power_loss(),
+        }
+    }
+
+    /// The kind of the error that opening gives.
+    fn refusal(&self) -> ErrorKind {
+        self.open_with(options()).map(|_| ()).unwrap_err().kind()
+    }
+}
+
+fn numbered(backend: &RedbBackend, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        put(backend, &number.to_be_bytes(), &[7; 100]).unwrap();
+    }
+}
+
+fn count(backend: &RedbBackend) -> usize {
+    all(&*backend.snapshot().unwrap(), Keyspace::Set, Direction::Forward).len()
+}
+
+fn bytes(storage: &Flaky) -> MutexGuard<'_, Vec<u8>> {
+    storage.0.bytes.lock().unwrap()
+}
+
+#[test]
+fn what_is_logged_survives_without_the_file() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    numbered(&backend, 0..3);
+    numbered(&backend, 3..40);
+    let discarding = RedbOptions {
+        discard_log: true,
+        ..options()
+    };
+    let without = pair.after_power_loss().open_with(discarding).unwrap();
+    assert_eq!(count(&without), 2, "the others are in the log alone");
+    let left = pair.after_power_loss();
+    assert_eq!(count(&left.open()), 40);
+    // Opening took over what was in the log.
+    assert!(bytes(&left.log).is_empty());
+    assert_eq!(count(&left.file.backend()), 40);
+}
+
+#[test]
+fn a_closed_file_is_whole_alone_and_a_log_beside_it_stale() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    numbered(&backend, 0..9);
+    let stale = bytes(&pair.log).clone();
+    assert!(!stale.is_empty());
+    drop(backend);
+    assert!(bytes(&pair.log).is_empty());
+    assert_eq!(count(&pair.file.after_power_loss().backend()), 9);
+    *bytes(&pair.log) = stale;
+    put(&pair.open(), b"\0\0\0\0", b"changed").unwrap();
+    assert_eq!(get_now(&pair.open(), b"\0\0\0\0"), Some(b"changed".to_vec()));
+}
+
+#[test]
+fn a_log_that_begins_anew_loses_nothing() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    for number in 0..200_u32 {
+        put(&backend, &number.to_be_bytes(), &vec![number as u8; 60_000]).unwrap();
+        if number % 40 == 7 {
+            let left = pair.after_power_loss().open();
+            assert_eq!(count(&left), number as usize + 1);
+            assert_eq!(get_now(&left, &number.to_be_bytes()).unwrap()[0], number as u8);
+        }
+    }
+    let len = bytes(&pair.log).len();
+    assert!((1 << 20..=4 << 20).contains(&len), "{len}");
+}
+
+#[test]
+fn a_durable_commit_takes_deferred_ones_with_it() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    numbered(&backend, 0..4);
+    commit_as(&backend, Durability::Deferred, |batch| {
+        batch.put(Keyspace::Set, b"deferred".to_vec(), Vec::new());
+    })
+    .unwrap();
+    assert_eq!(get_now(&pair.after_power_loss().open(), b"deferred"), None);
+    numbered(&backend, 4..5);
+    numbered(&backend, 5..6);
+    let left = pair.after_power_loss().open();
+    assert_eq!(get_now(&left, b"deferred"), Some(Vec::new()));
+    assert_eq!(count(&left), 7);
+}
+
+#[test]
+fn a_missing_log_is_noticed_and_can_be_given_up() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    numbered(&backend, 0..5);
+    let left = pair.after_power_loss();
+    bytes(&left.log).clear();
+    assert_eq!(left.refusal(), ErrorKind::Corrupt);
+    let file = bytes(&left.file).clone();
+    let without = RedbBackend::open_on(Arc::new(Flaky::default()), None, options());
+    assert_eq!(without.map(|_| ()).unwrap_err().kind(), ErrorKind::FileMissing);
+    assert_eq!(bytes(&left.file).len(), file.len());
+    let discarding = RedbOptions {
+        discard_log: true,
+        ..options()
+    };
+    assert_eq!(
+        count(&left.open_with(discarding).unwrap()),
+        2,
+        "as of the last durable commit"
+    );
+    assert_eq!(count(&left.open()), 2);
+}
+
+#[test]
+fn an_older_file_does_not_take_a_newer_log() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    numbered(&backend, 0..5);
+    let older = pair.file.after_power_loss();
+    // A commit over the limit of a record: file and log begin anew.
+    put(&backend, b"large", &vec![1; 2 << 20]).unwrap();
+    numbered(&backend, 5..9);
+    let left = pair.after_power_loss();
+    assert_eq!(count(&left.open()), 10);
+    let mixed = Pair {
+        file: older,
+        log: pair.log.after_power_loss(),
+    };
+    assert_eq!(mixed.refusal(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_torn_record_ends_the_log_and_damage_before_another_is_damage() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    numbered(&backend, 0..10);
+    let left = pair.after_power_loss();
+    // The first two commits went to the file; each record takes one sector.
+    for sector in 0..8 {
+        let torn = left.after_power_loss();
+        bytes(&torn.log)[sector * 512 + 60] ^= 1;
+        if sector == 7 {
+            assert_eq!(count(&torn.open()), 9);
+        } else {
+            assert_eq!(torn.refusal(), ErrorKind::Corrupt, "sector {sector}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_begun_is_done_without() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    pair.log.fail_write(1, io::ErrorKind::StorageFull);
+    numbered(&backend, 0..10);
+    assert_eq!(backend.health(), Health::Healthy);
+    assert_eq!(count(&pair.file.after_power_loss().backend()), 10);
+    drop(backend);
+    pair.log.mend();
+    let backend = pair.open();
+    numbered(&backend, 10..20);
+    assert_eq!(count(&pair.after_power_loss().open()), 20);
+}
+
+#[test]
+fn a_log_that_cannot_grow_is_given_up() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    numbered(&backend, 0..4);
+    for number in 4..9_u32 {
+        put(&backend, &number.to_be_bytes(), &[3; 10_000]).unwrap();
+    }
+    pair.log.fail_write(1, io::ErrorKind::StorageFull);
+    put(&backend, &9_u32.to_be_bytes(), &[3; 20_000]).unwrap();
+    numbered(&backend, 10..15);
+    assert_eq!(backend.health(), Health::Healthy);
+    assert_eq!(count(&pair.file.after_power_loss().backend()), 15);
+    assert_eq!(count(&pair.after_power_loss().open()), 15);
+}
+
+#[test]
+fn a_record_that_cannot_be_written_latches_and_leaves_the_commit_in_doubt() {
+    for (nth, durable) in [(1, false), (2, true)] {
+        let pair = Pair::default();
+        let backend = pair.open();
+        numbered(&backend, 0..5);
+        pair.log.fail_write(nth, io::ErrorKind::Other);
+        let error = put(&backend, b"doubt", b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}");
+        assert_eq!(get_now(&backend, b"doubt"), None);
+        assert_eq!(
+            put(&backend, b"after", b"x").unwrap_err().kind(),
+            ErrorKind::Unavailable
+        );
+        pair.log.mend();
+        backend.reopen().unwrap();
+        // Written whole, it was only not synced.
+        assert_eq!(get_now(&backend, b"doubt").is_some(), durable, "call {nth}");
+        put(&backend, b"after", b"x").unwrap();
+        assert_eq!(count(&pair.after_power_loss().open()), 6 + usize::from(durable));
+    }
+}
+
+#[test]
+fn every_setting_recovers_a_log_but_a_reader_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let backend = RedbBackend::create(&path("one"), options(), |_| Ok(())).unwrap();
+    numbered(&backend, 0..20);
+    assert!(path("one-log").exists());
+    let copy = |name: &str| {
+        std::fs::copy(path("one"), path(name)).unwrap();
+        std::fs::copy(path("one-log"), path(&format!("{name}-log"))).unwrap();
+    };
+    let shared = RedbOptions {
+        concurrency: Concurrency::MultiWriter,
+        ..options()
+    };
+    let without = RedbOptions {
+        commit_log: false,
+        ..options()
+    };
+    for (name, options) in [("two", shared), ("three", without)] {
+        copy(name);
+        let error = RedbBackend::open(&path(name), read_only_options())
+            .map(|_| ())
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NeedsRepair);
+        let opened = RedbBackend::open(&path(name), options).unwrap();
+        assert_eq!(count(&opened), 20);
+        numbered(&opened, 20..30);
+        assert!(!path(&format!("{name}-log")).exists());
+    }
+    drop(backend);
+    assert!(!path("one-log").exists());
+    assert_eq!(
+        count(&RedbBackend::open(&path("one"), read_only_options()).unwrap()),
+        20
+    );
+}
