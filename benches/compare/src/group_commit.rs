@@ -11,7 +11,7 @@ use crate::systems::{BareCreates, FjallCreates, SeveralSqlites, SharedSqlite, Sh
 use crate::{CACHE_BYTES, Result, crash, machine, scratch};
 
 /// Threads, and creates of each thread in a round.
-const SIZES: [(usize, usize); 3] = [(1, 300), (8, 80), (64, 40)];
+const SIZES: [(usize, usize); 3] = [(1, 400), (8, 200), (64, 100)];
 
 /// How to measure.
 pub struct Settings {
@@ -76,6 +76,16 @@ pub fn creates(settings: &Settings) -> Result<(Vec<Line>, Vec<Curve>)> {
     let options = options();
     let shelf = Shelf::new(&path("grouped"), base, &options, "shelfmark", false)?;
     let alone = Shelf::new(&path("alone"), base, &options, "one by one", true)?;
+    // What one commit a write was before there was a log: the file itself is made durable each time.
+    let unlogged = options.clone().commit_log(false);
+    let file = Shelf::new(&path("file"), base, &unlogged, "one by one in the file", true)?;
+    let grouped_file = Shelf::new(
+        &path("grouped-file"),
+        base,
+        &unlogged,
+        "groups without the log",
+        false,
+    )?;
     let quick = Shelf::new(
         &path("quick"),
         base,
@@ -97,7 +107,7 @@ pub fn creates(settings: &Settings) -> Result<(Vec<Line>, Vec<Curve>)> {
             let mut systems: Vec<&dyn System> = vec![&shelf, &quick, &shared, &several];
             match threads {
                 1 => systems.push(&bare),
-                64 => systems.extend([&alone as &dyn System, &lsm]),
+                64 => systems.extend([&alone as &dyn System, &file, &grouped_file, &lsm]),
                 _ => systems.push(&alone),
             }
             let turn = round % systems.len();
@@ -121,6 +131,8 @@ pub fn creates(settings: &Settings) -> Result<(Vec<Line>, Vec<Curve>)> {
     for system in [
         &shelf as &dyn System,
         &alone,
+        &file,
+        &grouped_file,
         &quick,
         &shared,
         &several,
@@ -133,7 +145,7 @@ pub fn creates(settings: &Settings) -> Result<(Vec<Line>, Vec<Curve>)> {
             return Err(format!("{} has {found} sets, not {expected}", system.name()).into());
         }
     }
-    for catalog in [&shelf.catalog, &alone.catalog, &quick.catalog] {
+    for catalog in [&shelf, &alone, &file, &grouped_file, &quick].map(|shelf| &shelf.catalog) {
         let check = catalog.check()?;
         if !check.is_clean() {
             return Err(format!("a catalog is damaged: {:?}", check.findings.first()).into());
@@ -174,6 +186,8 @@ pub fn creates(settings: &Settings) -> Result<(Vec<Line>, Vec<Curve>)> {
     let curves = vec![
         curve(&shelf),
         curve(&alone),
+        curve(&file),
+        curve(&grouped_file),
         curve(&quick),
         curve(&shared),
         curve(&several),
@@ -181,11 +195,25 @@ pub fn creates(settings: &Settings) -> Result<(Vec<Line>, Vec<Curve>)> {
     ];
     let lines = vec![
         line(
-            "64 threads, against one by one",
+            "64 threads, against one by one in the file",
+            64,
+            &shelf,
+            &file,
+            Target::AtLeast(8.0),
+        ),
+        line(
+            "64 threads, against one by one in the log",
             64,
             &shelf,
             &alone,
-            Target::AtLeast(8.0),
+            Target::Shown,
+        ),
+        line(
+            "64 threads, the log on against off",
+            64,
+            &shelf,
+            &grouped_file,
+            Target::Shown,
         ),
         line(
             "64 threads, against SQLite",

@@ -234,7 +234,7 @@ pub struct BatchFailure {
 
 /// What can be done on this thread, before the write is queued.
 pub(crate) fn plan<W: Write + ?Sized>(writer: &W, batch: &Batch) -> Result<Plan> {
-    let Context { settings, actor } = writer.context();
+    let Context { settings, actor, .. } = writer.context();
     let mut plan = batch::plan(settings, actor, batch)?;
     if plan.changes_something() {
         writer.ahead(|view| {

@@ -15,10 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 
-use crate::backend::{Durability, Overlay, Snapshot, WriteBatch};
+use crate::backend::{Durability, Keyspace, Overlay, Snapshot, WriteBatch};
 use crate::catalog::Inner;
 use crate::engine::Stage;
 use crate::error::{Error, ErrorKind, Result};
+use crate::keyspace::TenantNumber;
 
 /// The most members of one group.
 const MAX_MEMBERS: usize = 512;
@@ -213,13 +214,14 @@ fn commit(inner: &Inner, group: &mut [Member]) -> (usize, Result<()>) {
     let mut ran = 0;
     let committed = inner.backend_commit(durability, &mut |snapshot| {
         let mut batch = WriteBatch::new();
+        let mut known = None;
         ran = 0;
         for member in group.iter_mut() {
             if ran > 0 && batch.bytes() >= MAX_BYTES {
                 break;
             }
             ran += 1;
-            if let Some(staged) = stage(inner, snapshot, &batch, member) {
+            if let Some(staged) = stage(inner, snapshot, &batch, &mut known, member) {
                 batch.absorb(staged);
             }
         }
@@ -237,6 +239,7 @@ fn stage(
     inner: &Inner,
     snapshot: &dyn Snapshot,
     before: &WriteBatch,
+    known: &mut Option<(Arc<str>, TenantNumber)>,
     member: &mut Member,
 ) -> Option<WriteBatch> {
     let overlay = Overlay {
@@ -251,7 +254,14 @@ fn stage(
         ..
     } = member;
     let run = AssertUnwindSafe(|| -> Result<WriteBatch> {
-        let mut stage = Stage::new(&inner.settings, &overlay, tenant, actor)?;
+        let same = known.as_ref().filter(|(name, _)| name == tenant);
+        let mut stage = match same {
+            Some(&(_, number)) if !before.touches(Keyspace::Tenant) => {
+                Stage::of_tenant(&inner.settings, &overlay, (tenant, Some(number)), actor)
+            }
+            _ => Stage::new(&inner.settings, &overlay, tenant, actor)?,
+        };
+        *known = stage.tenant().map(|number| (tenant.clone(), number));
         operation(&mut stage)?;
         Ok(stage.batch)
     });

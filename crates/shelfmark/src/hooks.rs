@@ -165,6 +165,7 @@ impl Read for HookView<'_> {
     fn context(&self) -> Context<'_> {
         Context {
             settings: self.stage.settings,
+            tenant: self.stage.tenant_name(),
             actor: self.stage.actor,
         }
     }

@@ -108,7 +108,7 @@ fn answered<W: Write + ?Sized, T>(
     request: &Request,
     decode: Decode<'_, T>,
 ) -> Result<Option<Once<T>>> {
-    let Context { settings, actor } = writer.context();
+    let Context { settings, actor, .. } = writer.context();
     let now = settings.environment.clock.now();
     let looked_up =
         writer.outside_of_writes(|| writer.with_view(|view| request.look_up(view, actor, now, decode)))??;
@@ -156,7 +156,7 @@ pub(crate) fn create_once<W: Write + ?Sized, N: NewEntity>(
     if let Some(answered) = answered(writer, &request, &idempotency::entity::<N::Entity>)? {
         return Ok(answered);
     }
-    let Context { settings, actor } = writer.context();
+    let Context { settings, actor, .. } = writer.context();
     let prepared = create::prepare::<N::Entity>(settings, actor, new)?;
     writer.run(move |stage| {
         once(
@@ -164,9 +164,9 @@ pub(crate) fn create_once<W: Write + ?Sized, N: NewEntity>(
             &request,
             &idempotency::entity::<N::Entity>,
             |stage, answers| {
-                let entity = create::create_one(stage, &prepared, &mut Parents::default())?;
+                let created = create::create_one(stage, &prepared, &mut Parents::default())?;
                 answers.add_entity::<N::Entity>(stage, prepared.id)?;
-                Ok(entity)
+                Ok(created.entity(prepared.id, stage.tenant_name()))
             },
         )
     })

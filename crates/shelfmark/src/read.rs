@@ -14,6 +14,7 @@ use crate::{DataSet, EntityId, Expectation};
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub(crate) settings: &'a Settings,
+    pub(crate) tenant: &'a str,
     pub(crate) actor: &'a str,
 }
 
@@ -143,7 +144,7 @@ pub trait Read {
             .into_iter()
             .map(|(id, expectation)| (id.into(), expectation))
             .collect();
-        let Context { settings, actor } = self.context();
+        let Context { settings, actor, .. } = self.context();
         self.with_view(|view| {
             let mut stage = Stage::new(settings, view.snapshot, view.name, actor)?;
             delete::delete(&mut stage, &members)
@@ -157,7 +158,7 @@ pub trait Read {
     /// Those of the deletion.
     fn would_delete_selected<E: Entity>(&self, selection: impl Into<E::Selection>) -> Result<Deleted> {
         let selection = selection.into();
-        let Context { settings, actor } = self.context();
+        let Context { settings, actor, .. } = self.context();
         self.with_view(|view| {
             let mut stage = Stage::new(settings, view.snapshot, view.name, actor)?;
             delete::delete_selected::<E>(&mut stage, &selection)

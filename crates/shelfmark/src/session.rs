@@ -227,6 +227,7 @@ impl Read for Session {
     fn context(&self) -> Context<'_> {
         Context {
             settings: &self.inner.settings,
+            tenant: &self.tenant,
             actor: &self.actor,
         }
     }

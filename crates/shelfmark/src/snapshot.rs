@@ -126,6 +126,7 @@ impl Read for TenantSnapshot {
         // A snapshot writes nothing that could be ascribed to an actor.
         Context {
             settings: &self.inner.settings,
+            tenant: &self.tenant,
             actor: "",
         }
     }

@@ -47,7 +47,10 @@ pub trait Write: Read {
     fn create<N: NewEntity>(&self, new: N) -> Result<N::Entity> {
         let context = self.context();
         let prepared = create::prepare::<N::Entity>(context.settings, context.actor, new)?;
-        self.run(move |stage| create::create_one(stage, &prepared, &mut Parents::default()))
+        let id = prepared.id;
+        let created = self.run(move |stage| create::create_one(stage, &prepared, &mut Parents::default()))?;
+        // Put together here, where nobody waits for it.
+        Ok(created.entity(id, context.tenant))
     }
 
     /// Creates all of these entities or none, and gives their ids in order. They are held in memory until the commit, several times their encoded size, which
@@ -395,7 +398,7 @@ fn change_one<W: Write + ?Sized, I: TypedId>(
         expectation,
         source,
     };
-    let Context { settings, actor } = writer.context();
+    let Context { settings, actor, .. } = writer.context();
     // What is wrong with it on the newest view is wrong with it.
     let ahead = writer.ahead(|view| change.work_out(settings, actor, view))?;
     writer.run(move |stage| change.stage(stage, ahead.as_ref()))
@@ -406,7 +409,7 @@ fn change_all<W: Write + ?Sized, I: TypedId>(
     writer: &W,
     members: impl Iterator<Item = (I, Expectation, Source<I::Entity>)>,
 ) -> Result<Vec<I::Entity>> {
-    let Context { settings, actor } = writer.context();
+    let Context { settings, actor, .. } = writer.context();
     let changes: Vec<Change<I::Entity>> = members
         .map(|(id, expectation, source)| Change {
             id,

@@ -153,7 +153,8 @@ impl<E: Entity> Task for Prepared<E> {
     }
 
     fn stage(&self, stage: &mut Stage<'_>) -> Result<(BatchOutcome, usize)> {
-        let entity = create::create_one(stage, self, &mut Parents::default())?;
+        let created = create::create_one(stage, self, &mut Parents::default())?;
+        let entity = created.entity(self.id, stage.tenant_name());
         Ok((entity.into(), 0))
     }
 }

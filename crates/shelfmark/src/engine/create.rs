@@ -1,6 +1,7 @@
 //! Creating entities.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -27,7 +28,7 @@ pub(crate) struct Prepared<E: Entity> {
 #[derive(Debug)]
 enum Work<E: Entity> {
     /// Checked and encoded.
-    Ready(Encoded<E>),
+    Ready(Arc<Encoded<E>>),
     /// As given: hooks may amend it before it is checked.
     Given(E::New),
 }
@@ -53,7 +54,7 @@ pub(crate) fn prepare<E: Entity>(settings: &Settings, actor: &str, new: E::New) 
     if settings.hooks.is_empty() {
         let encoded = encode::<E>(actor, id, new)?;
         let bytes = encoded.bytes();
-        let work = Work::Ready(encoded);
+        let work = Work::Ready(Arc::new(encoded));
         return Ok(Prepared { id, work, bytes });
     }
     // What cannot be encoded is refused later, unless a hook mends it; it is held until then.
@@ -187,20 +188,37 @@ pub(crate) fn create<E: Entity>(
     })
 }
 
-/// Stages a creation and gives the new entity.
+/// What a creation came to.
+pub(crate) struct Created<E: Entity> {
+    encoded: Arc<Encoded<E>>,
+    lineage: Lineage,
+    inherited: Inherited,
+}
+
+impl<E: Entity> Created<E> {
+    /// The new entity.
+    pub(crate) fn entity(self, id: Uuid, tenant: &str) -> E {
+        let state = State {
+            lineage: self.lineage,
+            ..self.encoded.state.clone()
+        };
+        E::assemble(id, tenant, state, self.inherited)
+    }
+}
+
+/// Stages a creation, and gives what the new entity is made of.
 pub(crate) fn create_one<E: Entity>(
     stage: &mut Stage<'_>,
     prepared: &Prepared<E>,
     parents: &mut Parents,
-) -> Result<E> {
+) -> Result<Created<E>> {
     with_encoded(stage, prepared, |stage, encoded| {
         let lineage = stage_new(stage, prepared.id, encoded, parents)?;
-        let inherited = parents.inherited(stage, lineage)?;
-        let state = State {
+        Ok(Created {
+            encoded: Arc::clone(encoded),
             lineage,
-            ..encoded.state.clone()
-        };
-        stage.read(|view| Ok(E::assemble(prepared.id, view.name, state, inherited)))
+            inherited: parents.inherited(stage, lineage)?,
+        })
     })
 }
 
@@ -208,7 +226,7 @@ pub(crate) fn create_one<E: Entity>(
 fn with_encoded<E: Entity, R>(
     stage: &mut Stage<'_>,
     prepared: &Prepared<E>,
-    work: impl FnOnce(&mut Stage<'_>, &Encoded<E>) -> Result<R>,
+    work: impl FnOnce(&mut Stage<'_>, &Arc<Encoded<E>>) -> Result<R>,
 ) -> Result<R> {
     match &prepared.work {
         Work::Ready(encoded) => work(stage, encoded),
@@ -216,7 +234,7 @@ fn with_encoded<E: Entity, R>(
             let mut new = new.clone();
             hooked::amend::<E>(stage, prepared.id, None, &mut new)?;
             let encoded = encode::<E>(stage.actor, prepared.id, new)?;
-            work(stage, &encoded)
+            work(stage, &Arc::new(encoded))
         }
     }
 }

@@ -44,7 +44,17 @@ impl<'a> Stage<'a> {
         actor: &'a str,
     ) -> Result<Self> {
         let tenant = tenants::number(base, tenant_name)?;
-        Ok(Self {
+        Ok(Self::of_tenant(settings, base, (tenant_name, tenant), actor))
+    }
+
+    /// A stage over `base`, in which the tenant is known to have this number.
+    pub(crate) fn of_tenant(
+        settings: &'a Settings,
+        base: &'a dyn Snapshot,
+        (tenant_name, tenant): (&'a str, Option<TenantNumber>),
+        actor: &'a str,
+    ) -> Self {
+        Self {
             settings,
             actor,
             base,
@@ -53,7 +63,7 @@ impl<'a> Stage<'a> {
             next_change: None,
             oldest_change: None,
             batch: WriteBatch::new(),
-        })
+        }
     }
 
     pub(crate) fn tenant_name(&self) -> &str {

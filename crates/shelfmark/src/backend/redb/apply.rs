@@ -20,6 +20,9 @@ type Put<'a> = (&'a [u8], &'a [u8]);
 const FEW_PUTS: usize = 4;
 /// A run through a cursor that ends sooner than this did not pay for seeking.
 const SHORT_RUN: usize = 4;
+/// After a short run so many puts are inserted one by one before a cursor is tried again, and twice as many after each further one.
+const FIRST_PATIENCE: usize = 64;
+const MOST_PATIENCE: usize = 256;
 /// Up to as many deletes are removed one by one.
 const FEW_DELETES: usize = 8;
 /// Deletes are looked at in chunks of this size, so that a list with dense and sparse parts does well.
@@ -183,7 +186,7 @@ fn put_sorted(table: &mut Rows<'_>, puts: &[Put<'_>]) -> Result<(), StorageError
     if rest.len() <= FEW_PUTS {
         plain = rest.len();
     }
-    let mut patience = FEW_PUTS;
+    let mut patience = FIRST_PATIENCE / 2;
     loop {
         let (now, later) = rest.split_at(plain.min(rest.len()));
         for (key, value) in now {
@@ -207,7 +210,7 @@ fn put_sorted(table: &mut Rows<'_>, puts: &[Put<'_>]) -> Result<(), StorageError
         cursor.close()?;
         rest = &rest[run..];
         patience = if run < SHORT_RUN {
-            (patience * 2).min(256)
+            (patience * 2).clamp(FIRST_PATIENCE, MOST_PATIENCE)
         } else {
             1
         };
