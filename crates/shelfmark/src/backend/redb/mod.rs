@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ::redb::WriteTransaction;
 
-use self::failure::{Latch, from_commit, from_io, from_redb, guard, unavailable};
+use self::failure::{Latch, from_commit, from_redb, guard, unavailable};
 use self::log::{CommitLog, Medium, Route};
 use self::open::{Database, Engine, SharedMemory, Storage, probe};
 use self::place::NewFile;
@@ -235,25 +235,52 @@ impl RedbBackend {
         })
     }
 
+    /// Commits a batch on the route that the log gives it.
+    fn write(
+        &self,
+        writer: &Writer,
+        log: &mut CommitLog,
+        mut transaction: WriteTransaction,
+        batch: WriteBatch,
+        deferred: bool,
+    ) -> Result<()> {
+        let bytes = batch.bytes();
+        let (spaces, deltas) = batch.into_spaces();
+        let prepared = writer.latch.call(|| {
+            let mut route = log.route(deferred, bytes, &spaces, &deltas);
+            apply::apply(&transaction, spaces, deltas)?;
+            log.prepare(&mut route, &mut transaction)?;
+            Ok(route)
+        });
+        let route = match prepared {
+            Ok(route) => route,
+            Err(error) => {
+                writer.abort(transaction);
+                return writer.fail(error);
+            }
+        };
+        if let Err(error) = guard(|| log.append(&route)) {
+            writer.abort(transaction);
+            let error = in_doubt(error);
+            writer.latch.set(&error);
+            return Err(error);
+        }
+        transaction.set_quick_repair(self.options.quick_repair && route.is_durable_in_file());
+        let finished = self.finish(writer, transaction);
+        if let (Err(error), Route::Log { .. }) = (&finished, &route) {
+            // The log has what the engine has not.
+            writer.latch.set(error);
+        }
+        finished?;
+        log.committed(route);
+        Ok(())
+    }
+
     fn finish(&self, writer: &Writer, transaction: WriteTransaction) -> Result<()> {
         let window = self.cache.commit();
         let committed = guard(|| transaction.commit().map_err(from_commit));
         drop(window);
-        match committed {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // A panic half-way leaves as much in doubt as an error does.
-                let error = match error.kind() {
-                    ErrorKind::Corrupt => Error::new(
-                        ErrorKind::CommitUnknown,
-                        "the commit met damaged pages and may or may not have become durable: reopen, then read",
-                    )
-                    .because(error),
-                    _ => error,
-                };
-                writer.fail(error)
-            }
-        }
+        committed.or_else(|error| writer.fail(in_doubt(error)))
     }
 
     /// Makes the file hold all that was committed. A durable commit takes with it every one before it, also when it changes nothing itself.
@@ -350,7 +377,7 @@ impl Backend for RedbBackend {
         }
         let mut log = self.lock_writer();
         let writer = self.writable()?;
-        let mut transaction = writer.begin()?;
+        let transaction = writer.begin()?;
         let view = match self.view_for_plan() {
             Ok(view) => view,
             Err(error) => {
@@ -372,33 +399,7 @@ impl Backend for RedbBackend {
                 resume_unwind(panic)
             }
         };
-        let bytes = batch.bytes();
-        let (spaces, deltas) = batch.into_spaces();
-        let mut route = log.route(deferred, bytes, &spaces, &deltas);
-        let applied = writer.latch.call(|| {
-            apply::apply(&transaction, spaces, deltas)?;
-            log.prepare(&mut route, &mut transaction)
-        });
-        if let Err(error) = applied {
-            writer.abort(transaction);
-            return writer.fail(error);
-        }
-        let logged = matches!(route, Route::Log { .. });
-        if let Err(error) = log.append(&route) {
-            writer.abort(transaction);
-            let error = log_failed(error);
-            writer.latch.set(&error);
-            return Err(error);
-        }
-        transaction.set_quick_repair(self.options.quick_repair && !deferred && !logged);
-        if let Err(error) = self.finish(&writer, transaction) {
-            if logged {
-                // The log has what the engine has not.
-                writer.latch.set(&error);
-            }
-            return Err(error);
-        }
-        log.committed(route);
+        self.write(&writer, &mut log, transaction, batch, deferred)?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -498,12 +499,16 @@ fn new_log(medium: &Medium, options: &RedbOptions) -> CommitLog {
     CommitLog::new(medium.clone(), on, options.quick_repair)
 }
 
-fn log_failed(error: std::io::Error) -> Error {
-    Error::new(
-        ErrorKind::CommitUnknown,
-        format!("the log could not be written, so the commit may or may not have become durable ({error}): reopen, then read"),
-    )
-    .because(from_io(error))
+/// The error of a commit that failed half-way: a panic there leaves as much in doubt as an error does.
+fn in_doubt(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Corrupt => Error::new(
+            ErrorKind::CommitUnknown,
+            "the commit met damaged pages and may or may not have become durable: reopen, then read",
+        )
+        .because(error),
+        _ => error,
+    }
 }
 
 fn closed() -> Error {

@@ -70,6 +70,13 @@ pub(super) enum Route {
     Log { record: Vec<u8> },
 }
 
+impl Route {
+    /// Whether the file has the commit when it returns.
+    pub(super) fn is_durable_in_file(&self) -> bool {
+        !matches!(self, Route::Memory | Route::Log { .. })
+    }
+}
+
 /// The log of an open file.
 pub(super) struct CommitLog {
     medium: Medium,
@@ -375,14 +382,20 @@ impl CommitLog {
     }
 
     /// Makes the record durable. After an error it may be, or not: nothing more can be logged until the file is opened again.
-    pub(super) fn append(&mut self, route: &Route) -> io::Result<()> {
-        match (route, &mut self.state) {
-            (Route::Log { record }, State::Active(active)) => {
-                active.storage.write(active.end, record)?;
-                active.storage.sync_data()
-            }
-            _ => Ok(()),
-        }
+    pub(super) fn append(&mut self, route: &Route) -> Result<()> {
+        let (Route::Log { record }, State::Active(active)) = (route, &self.state) else {
+            return Ok(());
+        };
+        let written = active.storage.write(active.end, record);
+        written
+            .and_then(|()| active.storage.sync_data())
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::CommitUnknown,
+                    format!("the log failed, so the commit may or may not have become durable ({error}): reopen, then read"),
+                )
+                .because(from_io(error))
+            })
     }
 
     /// The engine has committed.

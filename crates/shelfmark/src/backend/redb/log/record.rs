@@ -216,6 +216,27 @@ mod tests {
     }
 
     #[test]
+    fn the_layout_stays_what_files_of_earlier_versions_have() {
+        let mut batch = WriteBatch::new();
+        batch.put(Keyspace::Set, vec![1, 2], vec![3]);
+        batch.delete_range(Keyspace::SetByName, KeyRange::new(vec![4], Some(vec![5])));
+        batch.count(Keyspace::Set, vec![6], -1);
+        let (spaces, deltas) = batch.into_spaces();
+        let mut record = encode(&spaces, &deltas).unwrap();
+        finish(&mut record, 7, 8);
+        let text: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
+        let header = "00000000000000070000000000000008000001e4";
+        let set = "00000003736574000000000000000100000002010201".to_owned() + "0000000103";
+        let by_name = "0000000b7365745f62795f6e616d65000000010000000104010000000105".to_owned() + "00000000";
+        let counter = "00000001000000037365740000000106ffffffffffffffff";
+        assert_eq!(&text[..40], header);
+        assert_eq!(
+            text[56..].trim_end_matches('0'),
+            format!("00000002{set}{by_name}{counter}")
+        );
+    }
+
+    #[test]
     fn no_changed_byte_and_no_cut_passes() {
         let (spaces, deltas) = batch().into_spaces();
         let mut record = encode(&spaces, &deltas).unwrap();
