@@ -25,6 +25,7 @@ mod lists;
 mod medium;
 mod model;
 mod opening;
+mod page_costs;
 mod reads;
 mod support;
 mod tenancy;

@@ -70,7 +70,7 @@ pub(crate) struct Serve {
     /// The most bytes of a body [default: 8388608].
     #[arg(long, value_name = "BYTES")]
     body_limit: Option<usize>,
-    /// How many requests may be inside the catalog at once [default: 64].
+    /// How many requests may be inside the catalog at once, short reads apart [default: 64].
     #[arg(long, value_name = "N")]
     max_running: Option<NonZeroUsize>,
     /// How many seconds requests may take to finish at the end [default: 30].

@@ -1,57 +1,63 @@
 //! Who may go on to a handler of the API: authenticated, with the scope, within the rate tier.
 
-use axum::extract::{FromRequestParts, Request, State};
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
 use crate::auth::{Principal, Scope};
 use crate::error::Failure;
-use crate::observe;
 
-/// Lets a request through with its [`Principal`], or answers it.
-pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    match principal(&app, request.method(), request.headers()).await {
-        Ok(principal) => {
-            let writes = !is_read(request.method());
-            request.extensions_mut().insert(principal);
-            let response = next.run(request).await;
-            if writes {
-                app.written.send_modify(|written| *written += 1);
-            }
-            response
-        }
-        Err(failure) => failure.into_response(),
+/// What came of asking to be let in. Without a caller and without a refusal: nobody had to ask.
+#[derive(Default)]
+pub(crate) struct Admission {
+    /// Who calls, as far as that is known, refused or not.
+    pub(crate) caller: Option<Caller>,
+    pub(crate) refusal: Option<Failure>,
+}
+
+/// Lets a request in or not.
+pub(crate) async fn admit(app: &App, method: &Method, headers: &HeaderMap) -> Admission {
+    if app.is_stopping() {
+        return Admission {
+            caller: None,
+            refusal: Some(Failure::stopping()),
+        };
+    }
+    match app.config.authentication.authenticate(headers).await {
+        Ok(principal) => Admission {
+            refusal: refusal(app, method, &principal),
+            caller: Some(Caller(principal)),
+        },
+        Err(failure) => Admission {
+            caller: None,
+            refusal: Some(failure),
+        },
     }
 }
 
-fn is_read(method: &Method) -> bool {
+pub(crate) fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-async fn principal(app: &App, method: &Method, headers: &HeaderMap) -> Result<Principal, Failure> {
-    if app.is_stopping() {
-        return Err(Failure::stopping());
-    }
-    let principal = app.config.authentication.authenticate(headers).await?;
-    observe::caller(&principal.tenant, &principal.subject);
+fn refusal(app: &App, method: &Method, principal: &Principal) -> Option<Failure> {
     let is_read = is_read(method);
     let scope = if is_read { Scope::Read } else { Scope::Write };
     if !principal.has(scope) {
-        return Err(Failure::forbidden(scope.name()));
+        return Some(Failure::forbidden(scope.name()));
     }
-    if let Some(limiter) = &app.limiter {
-        limiter
-            .check(&principal, is_read)
-            .map_err(Failure::rate_limited)?;
-    }
-    Ok(principal)
+    let limiter = app.limiter.as_ref()?;
+    limiter
+        .check(principal, is_read)
+        .map_err(Failure::rate_limited)
+        .err()
 }
 
 /// Who calls.
-pub(crate) struct Caller(pub(crate) Principal);
+#[derive(Clone)]
+pub(crate) struct Caller(pub(crate) Arc<Principal>);
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Failure;
@@ -59,9 +65,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
         parts
             .extensions
-            .get::<Principal>()
+            .get::<Caller>()
             .cloned()
-            .map(Caller)
-            .ok_or_else(|| Failure::internal("a route of the API is not behind the admission layer"))
+            .ok_or_else(|| Failure::internal("a route of the API is not behind the layer that admits"))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shelfmark::{Catalog, Session};
 use tokio::sync::{Semaphore, watch};
 
+use crate::admission::Caller;
 use crate::auth::Principal;
 use crate::blocking::Gate;
 use crate::config::Config;
@@ -41,7 +42,7 @@ impl std::ops::Deref for App {
 impl App {
     pub(crate) fn new(catalog: Catalog, config: Config) -> Self {
         Self(Arc::new(Inner {
-            gate: Gate::new(config.max_running, config.max_waiting, config.wait_deadline),
+            gate: Gate::new(&config, catalog.is_exclusive()),
             limiter: config.rate_limits.map(RateLimiter::new),
             metrics: Metrics::new(),
             followers: Arc::new(Semaphore::new(config.max_followers)),
@@ -57,9 +58,8 @@ impl App {
     }
 
     /// The session of whoever calls.
-    pub(crate) fn session(&self, caller: &Principal) -> Result<Session, Failure> {
-        Ok(self
-            .catalog
-            .session(caller.tenant.clone(), caller.subject.clone())?)
+    pub(crate) fn session(&self, Caller(principal): &Caller) -> Result<Session, Failure> {
+        let Principal { tenant, subject, .. } = &**principal;
+        Ok(self.catalog.session(tenant.as_str(), subject.as_str())?)
     }
 }

@@ -114,7 +114,8 @@ impl Config {
         self
     }
 
-    /// How many requests may be inside the catalog at once, each on a thread that may block, at least 1. 64 by default; writes that wait together share
+    /// How many requests may be inside the catalog at once, each on a thread that may block, at least 1; reads that are known to be short are not among them, and take
+    /// no such thread. 64 by default; writes that wait together share
     /// commits, so more of them cost little.
     #[must_use]
     pub fn max_running(mut self, requests: usize) -> Self {

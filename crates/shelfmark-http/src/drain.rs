@@ -12,7 +12,6 @@ use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -52,16 +51,16 @@ impl HttpBody for Shared {
     }
 }
 
-/// Reads on where a refusal left something.
-pub(crate) async fn drain(request: Request, next: Next) -> Response {
+/// The answer of `respond`. Reads on where a refusal left something.
+pub(crate) async fn drain(request: Request, respond: impl AsyncFnOnce(Request) -> Response) -> Response {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return respond(request).await;
     }
     let hopeless = is_large_or_held_back(request.headers());
     let (parts, body) = request.into_parts();
     let shared = Shared(Arc::new(Mutex::new(body)));
     let body = Body::new(shared.clone());
-    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let mut response = respond(Request::from_parts(parts, body)).await;
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) || shared.is_end_stream() {
         return response;

@@ -208,6 +208,11 @@ impl Failure {
         )
     }
 
+    pub(crate) fn uri_too_long(limit: usize) -> Self {
+        let detail = format!("a path and its query may have at most {limit} bytes: name fewer ids at once");
+        Self::new(StatusCode::URI_TOO_LONG, "URI_TOO_LONG", "URI too long", detail)
+    }
+
     pub(crate) fn media_type(wanted: &str) -> Self {
         let detail = format!("the Content-Type must be {wanted}");
         Self::new(

@@ -2,7 +2,7 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, IF_NONE_MATCH};
-use shelfmark::{DataAsset, DataSet, DataStore, Entity};
+use shelfmark::{DataAsset, DataSet, DataStore, Entity, EntityKind, Written};
 
 use crate::error::Failure;
 
@@ -53,9 +53,24 @@ impl Resource for DataSet {
 
 /// The tag of an entity as it is now: `"<version>"` or `"<version>.<hash>"`.
 pub(crate) fn of<E: Resource>(entity: &E) -> String {
-    let inherited = entity.inherited();
+    tag(entity.version(), &entity.inherited())
+}
+
+/// The tag of an entity that was written as JSON.
+pub(crate) fn of_written<E: Resource>(written: &Written) -> String {
+    let (asset_name, store_name) = (written.asset_name.as_deref(), written.store_name.as_deref());
+    let names = [asset_name, store_name, written.store_type.as_deref()];
+    let shown = match E::KIND {
+        EntityKind::Store => &[],
+        EntityKind::Asset => &names[1..],
+        EntityKind::Set => &names[..],
+    };
+    tag(written.version, shown)
+}
+
+fn tag(version: u64, inherited: &[Option<&str>]) -> String {
     if inherited.is_empty() {
-        return format!("\"{}\"", entity.version());
+        return format!("\"{version}\"");
     }
     let mut hasher = blake3::Hasher::new();
     for text in inherited {
@@ -65,7 +80,7 @@ pub(crate) fn of<E: Resource>(entity: &E) -> String {
         hasher.update(text.as_bytes());
     }
     let hash = hasher.finalize().to_hex();
-    format!("\"{}.{}\"", entity.version(), &hash[..16])
+    format!("\"{version}.{}\"", &hash[..16])
 }
 
 /// The members of a list of entity tags, quotes and weakness kept; `None` where it is not such a list.

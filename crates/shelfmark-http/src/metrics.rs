@@ -1,6 +1,8 @@
 //! Figures for Prometheus.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -34,6 +36,23 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    known: RwLock<HashMap<String, Vec<Known>>>,
+}
+
+/// The two figures of one kind of answer of a route, found without making labels.
+#[derive(Clone)]
+struct Known {
+    method: &'static str,
+    status: u16,
+    requests: Counter,
+    durations: Histogram,
+}
+
+impl Known {
+    fn count(&self, duration: Duration) {
+        self.requests.inc();
+        self.durations.observe(duration.as_secs_f64());
+    }
 }
 
 impl Metrics {
@@ -53,23 +72,39 @@ impl Metrics {
             registry,
             requests,
             durations,
+            known: RwLock::default(),
         }
     }
 
+    /// Counts an answer. `route` and `method` are of those that there are, so that what is kept stays small.
     pub(crate) fn request(&self, route: &str, method: &'static str, status: u16, duration: Duration) {
-        self.requests
-            .get_or_create(&RequestLabels {
-                route: route.to_owned(),
-                method,
-                status,
-            })
-            .inc();
-        self.durations
-            .get_or_create(&RouteLabels {
-                route: route.to_owned(),
-                method,
-            })
-            .observe(duration.as_secs_f64());
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &&Known| known.method == method && known.status == status;
+        if let Some(known) = known.get(route).and_then(|known| known.iter().find(same)) {
+            return known.count(duration);
+        }
+        drop(known);
+        let labels = RequestLabels {
+            route: route.to_owned(),
+            method,
+            status,
+        };
+        let requests = self.requests.get_or_create(&labels).clone();
+        let RequestLabels { route, .. } = labels;
+        let labels = RouteLabels { route, method };
+        let durations = self.durations.get_or_create(&labels).clone();
+        let new = Known {
+            method,
+            status,
+            requests,
+            durations,
+        };
+        new.count(duration);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let known = known.entry(labels.route).or_default();
+        if !known.iter().any(|known| same(&known)) {
+            known.push(new);
+        }
     }
 
     /// All figures as OpenMetrics text. What the catalog counts is read now.

@@ -4,7 +4,7 @@ use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
 use serde::Serialize;
-use shelfmark::Page;
+use shelfmark::{Cursor, JsonText, Page};
 
 use crate::app::App;
 
@@ -41,10 +41,9 @@ struct Links {
     last: Option<Link>,
 }
 
-/// The answer of a list.
+/// Where a page is, and where to go from it: what stands behind the data in the answer of a list.
 #[derive(Debug, Serialize)]
-pub(crate) struct Answer<T> {
-    data: Vec<T>,
+pub(crate) struct Place {
     page: u64,
     limit: usize,
     links: Links,
@@ -52,39 +51,40 @@ pub(crate) struct Answer<T> {
     total: u64,
 }
 
-/// A page as the answer shows it, where `base` and `uri` are those of the request.
-pub(crate) fn answer<T>(page: Page<T>, base: &str, uri: &Uri) -> Answer<T> {
-    let pages = page.pages().unwrap_or_default();
-    let query = uri.query().unwrap_or_default();
-    let path = format!("{base}{}", uri.path());
-    let with = |name: &str, value: &str| Link {
-        href: leading(&path, query, name, value),
-    };
-    let links = Links {
-        first: Some(with("page", "0")),
-        prev: page
-            .prev
-            .as_ref()
-            .map(|cursor| with("cursor", &cursor.to_string())),
-        this: Some(Link {
-            href: match query {
-                "" => path.clone(),
-                query => format!("{path}?{query}"),
-            },
-        }),
-        next: page
-            .next
-            .as_ref()
-            .map(|cursor| with("cursor", &cursor.to_string())),
-        last: Some(with("page", &pages.saturating_sub(1).to_string())),
-    };
-    Answer {
-        page: page.page,
-        limit: page.limit,
-        links,
-        pages,
-        total: page.total.unwrap_or_default(),
-        data: page.items,
+impl Place {
+    /// That of a page, where `base` and `uri` are those of the request.
+    pub(crate) fn of<T>(page: &Page<T>, base: &str, uri: &Uri) -> Self {
+        let pages = page.pages().unwrap_or_default();
+        let query = uri.query().unwrap_or_default();
+        let path = format!("{base}{}", uri.path());
+        let with = |name: &str, value: &str| Link {
+            href: leading(&path, query, name, value),
+        };
+        let at = |cursor: &Cursor| with("cursor", &cursor.to_string());
+        let links = Links {
+            first: Some(with("page", "0")),
+            prev: page.prev.as_ref().map(at),
+            this: Some(Link {
+                href: match query {
+                    "" => path.clone(),
+                    query => format!("{path}?{query}"),
+                },
+            }),
+            next: page.next.as_ref().map(at),
+            last: Some(with("page", &pages.saturating_sub(1).to_string())),
+        };
+        Self {
+            page: page.page,
+            limit: page.limit,
+            links,
+            pages,
+            total: page.total.unwrap_or_default(),
+        }
+    }
+
+    /// Ends the object that was begun with the data.
+    pub(crate) fn end(&self, text: &mut JsonText) -> shelfmark::Result<()> {
+        text.end_object(self)
     }
 }
 

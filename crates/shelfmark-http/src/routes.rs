@@ -1,61 +1,64 @@
 //! The table of contents: every route of the facade.
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
-use axum::response::Response;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use shelfmark::{Catalog, DataAsset, DataSet, DataStore};
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_swagger_ui::{Config as SwaggerConfig, SwaggerUi};
 
-use crate::admission::admit;
 use crate::app::App;
 use crate::config::Config;
-use crate::drain::drain;
 use crate::handlers::batch::batch;
 use crate::handlers::care::{description, livez, metrics, nowhere, readyz};
 use crate::handlers::changes::changes;
 use crate::handlers::entities::{create, delete, patch, read, replace};
 use crate::handlers::lists::{assets, sets, stores};
 use crate::handlers::selections::{delete_assets, delete_sets};
-use crate::observe::{observe, panicked};
+use crate::observe::{admit_and_observe, observe};
 
-/// Under `/v1` and `/api/v1`.
-fn api() -> Router<App> {
+/// What the paths of the API begin with: that of the reference's own lines, and a shorter one.
+const BASES: [&str; 2] = ["/v1", "/api/v1"];
+
+/// The API below `base`. Not nested: that would make every request a new URI.
+fn api(base: &str) -> Router<App> {
+    let at = |path: &str| format!("{base}{path}");
     Router::new()
         .route(
-            "/data-stores",
+            &at("/data-stores"),
             get(stores).post(create::<DataStore>).delete(delete::<DataStore>),
         )
         .route(
-            "/data-stores/{id}",
+            &at("/data-stores/{id}"),
             get(read::<DataStore>)
                 .put(replace::<DataStore>)
                 .patch(patch::<DataStore>),
         )
         .route(
-            "/data-stores/{store_ids}/data-assets",
+            &at("/data-stores/{store_ids}/data-assets"),
             get(assets).delete(delete_assets),
         )
         .route(
-            "/data-stores/{store_ids}/data-assets/{asset_ids}/data-sets",
+            &at("/data-stores/{store_ids}/data-assets/{asset_ids}/data-sets"),
             get(sets).delete(delete_sets),
         )
         .route(
-            "/data-assets",
+            &at("/data-assets"),
             post(create::<DataAsset>).delete(delete::<DataAsset>),
         )
         .route(
-            "/data-assets/{id}",
+            &at("/data-assets/{id}"),
             get(read::<DataAsset>)
                 .put(replace::<DataAsset>)
                 .patch(patch::<DataAsset>),
         )
-        .route("/changes", get(changes))
-        .route("/batch", post(batch))
-        .route("/data-sets", post(create::<DataSet>).delete(delete::<DataSet>))
+        .route(&at("/changes"), get(changes))
+        .route(&at("/batch"), post(batch))
         .route(
-            "/data-sets/{id}",
+            &at("/data-sets"),
+            post(create::<DataSet>).delete(delete::<DataSet>),
+        )
+        .route(
+            &at("/data-sets/{id}"),
             get(read::<DataSet>)
                 .put(replace::<DataSet>)
                 .patch(patch::<DataSet>),
@@ -90,29 +93,15 @@ pub fn router(catalog: Catalog, config: Config) -> Router {
 }
 
 pub(crate) fn assemble(app: App) -> Router {
-    let api = api().route_layer(from_fn_with_state(app.clone(), admit));
-    Router::new()
-        .nest("/v1", api.clone())
-        .nest("/api/v1", api)
-        .merge(open())
+    let api = BASES
+        .map(api)
+        .into_iter()
+        .reduce(Router::merge)
+        .unwrap_or_default()
+        .route_layer(from_fn_with_state(app.clone(), admit_and_observe));
+    open()
         .fallback(nowhere)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(drain))
-        .layer(map_response(private))
         .layer(from_fn_with_state(app.clone(), observe))
+        .merge(api)
         .with_state(app)
-}
-
-/// Answers are for who asked: no cache in between keeps them, and one at the end asks again.
-async fn private(mut response: Response) -> Response {
-    use axum::http::HeaderValue;
-    use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-    let headers = response.headers_mut();
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("private, no-cache"));
-    headers
-        .entry(X_CONTENT_TYPE_OPTIONS)
-        .or_insert(HeaderValue::from_static("nosniff"));
-    response
 }

@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use serde_json::{Value, json};
 use shelfmark::{
     AllStores, AssetId, AssetSelection, Cursor, DataAsset, DataSet, DataStore, Deleted, Entity, EntityKind,
-    Error, ErrorKind, Expectation, Filter, Named, NewDataAsset, NewDataSet, NewDataStore, Page, Patch,
-    Projection, Query, Read, Session, SetSelection, StoreId, Timestamp, TypedId, Write,
+    Error, ErrorKind, Expectation, Filter, JsonText, Named, NewDataAsset, NewDataSet, NewDataStore, Page,
+    Patch, Projection, Query, Read, Session, SetSelection, StoreId, Timestamp, TypedId, Write,
 };
 use uuid::Uuid;
 
@@ -421,6 +421,14 @@ impl Executor<'_> {
         let query = self.query::<E>(spec);
         match form {
             Form::Entities => Ok(self.page(&self.fail(from.list(&query))?)),
+            Form::Json => {
+                let mut text = JsonText::new();
+                let page = self.fail(from.list_json(&query, &mut text))?;
+                let items: Vec<Value> = serde_json::from_slice(&text.into_bytes()).unwrap_or_default();
+                // By the ids of the page, which must be those of the text.
+                let by_id = |id: &E::Id| items.iter().find(|item| item["id"] == id.to_string());
+                Ok(self.page_of(&page, |id| by_id(id).cloned().unwrap_or_default()))
+            }
             Form::Names => {
                 let named = |named: &Named<E::Id>| json!([named.id.to_string(), named.name]);
                 Ok(self.page_of(&self.fail(from.list_names(&query))?, named))

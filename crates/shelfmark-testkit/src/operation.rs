@@ -229,6 +229,8 @@ pub struct QuerySpec {
 pub enum Form {
     /// All of it.
     Entities,
+    /// All of it, as JSON text.
+    Json,
     /// Id and name.
     Names,
     /// These fields.
@@ -450,6 +452,7 @@ names! { ReadOp:
     ReadOp::Exists(..) => "exists",
     ReadOp::Count(..) => "count",
     ReadOp::List(_, Form::Entities) => "list",
+    ReadOp::List(_, Form::Json) => "list_json",
     ReadOp::List(_, Form::Names) => "list_names",
     ReadOp::List(_, Form::Projected(_)) => "list_projected",
     ReadOp::Walk(..) => "walk",

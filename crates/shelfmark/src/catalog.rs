@@ -245,6 +245,12 @@ impl Catalog {
         }
     }
 
+    /// Whether no other process can commit to the catalog while this one has it open. Reads then wait for nothing outside of this process but pages of its
+    /// file.
+    pub fn is_exclusive(&self) -> bool {
+        self.inner.backend.limits().exclusive
+    }
+
     /// Whether the catalog serves reads and writes.
     pub fn health(&self) -> Health {
         self.inner.backend.health()

@@ -60,6 +60,7 @@ mod idempotency;
 mod ids;
 mod index;
 mod json;
+mod json_text;
 mod keyspace;
 mod list;
 mod options;
@@ -100,6 +101,7 @@ pub use hooks::{Deletion, Hook, HookView, Proposal, Restoration, Veto};
 pub use idempotency::{IdempotencyKey, Once};
 pub use ids::{AssetId, EntityId, EntityKind, SetId, StoreId};
 pub use json::parse as parse_json;
+pub use json_text::{JsonText, Written};
 pub use list::{
     AllStores, AssetSelection, Cursor, DEFAULT_LIMIT, Filter, Named, Page, Projection, Query, SetSelection,
     Sort, Stream,

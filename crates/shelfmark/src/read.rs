@@ -5,6 +5,7 @@ use crate::engine::delete::{self, Deleted};
 use crate::engine::{Settings, Stage, TenantView, create, undrop};
 use crate::entity::{Entity, JsonObject, TypedId};
 use crate::error::Result;
+use crate::json_text::{JsonText, Written};
 use crate::list::{self, Named, Page, Projection, Query, Select as _};
 use crate::undrop::{Dropped, DroppedPage, DroppedQuery};
 use crate::{DataSet, EntityId, Expectation};
@@ -50,6 +51,29 @@ pub trait Read {
         self.with_view(|view| view.entity(id.uuid(), false))
     }
 
+    /// As [`Read::get`] (with `schemas`) or [`Read::get_head`] (without), the entity as JSON text at the end of `text`: what serializing it gives, at about half the cost. `None`, and nothing is
+    /// added, where there is none.
+    ///
+    /// ```
+    /// # use shelfmark::{Catalog, JsonText, NewDataStore, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// let mut text = JsonText::new();
+    /// let written = session.get_json(store.id, true, &mut text)?;
+    /// assert_eq!(written.map(|written| written.version), Some(0));
+    /// assert_eq!(text.into_bytes(), serde_json::to_vec(&store).expect("JSON"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `TooLarge` where it has more bytes than the text was bounded to.
+    fn get_json<I: TypedId>(&self, id: I, schemas: bool, text: &mut JsonText) -> Result<Option<Written>> {
+        self.with_view(|view| view.show_entity::<I::Entity>(id.uuid(), schemas, text))
+    }
+
     /// The entities of these ids, in their order, `None` where there is none. Rows are read together, and each ancestor once.
     fn get_many<I: TypedId>(&self, ids: &[I]) -> Result<Vec<Option<I::Entity>>> {
         let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
@@ -79,6 +103,29 @@ pub trait Read {
     fn list<E: Entity>(&self, query: &Query<E>) -> Result<Page<E>> {
         let secret = &self.context().settings.cursor_key;
         self.with_view(|view| list::list(view, query, secret))
+    }
+
+    /// As [`Read::list`], the entities as a JSON array at the end of `text`, and their ids in the page: what serializing the entities gives, at about half the cost.
+    ///
+    /// ```
+    /// # use shelfmark::{Catalog, DataStore, JsonText, NewDataStore, Query, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// let store = session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// let mut text = JsonText::at_most(1 << 20);
+    /// let page = session.list_json(&Query::<DataStore>::new(), &mut text)?;
+    /// assert_eq!((page.items, page.total), (vec![store.id], Some(1)));
+    /// assert_eq!(text.into_bytes(), serde_json::to_vec(&[store]).expect("JSON"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Also `TooLarge` where the array has more bytes than the text was bounded to.
+    fn list_json<E: Entity>(&self, query: &Query<E>, text: &mut JsonText) -> Result<Page<E::Id>> {
+        let secret = &self.context().settings.cursor_key;
+        self.with_view(|view| list::list_json(view, query, text, secret))
     }
 
     /// As [`Read::list`], ids and names alone. Sorted by name it reads index entries and no record.

@@ -110,8 +110,8 @@ impl std::error::Error for AuthenticationError {}
 #[derive(Clone, Default)]
 pub struct Authentication {
     jwt: Option<Arc<Jwt>>,
-    tokens: HashMap<blake::Digest, Principal>,
-    anonymous: Option<Principal>,
+    tokens: HashMap<blake::Digest, Arc<Principal>>,
+    anonymous: Option<Arc<Principal>>,
 }
 
 impl fmt::Debug for Authentication {
@@ -150,7 +150,8 @@ impl Authentication {
     /// Accepts this very token, for development and tests.
     #[must_use]
     pub fn with_static_token(mut self, token: impl AsRef<str>, principal: Principal) -> Self {
-        self.tokens.insert(blake::digest(token.as_ref()), principal);
+        self.tokens
+            .insert(blake::digest(token.as_ref()), Arc::new(principal));
         self
     }
 
@@ -195,12 +196,12 @@ impl Authentication {
     /// Takes every request without a token for one of `principal`. Only for a server that nobody else can reach.
     #[must_use]
     pub fn with_anonymous(mut self, principal: Principal) -> Self {
-        self.anonymous = Some(principal);
+        self.anonymous = Some(Arc::new(principal));
         self
     }
 
     /// Who sent the request.
-    pub(crate) async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Failure> {
+    pub(crate) async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Failure> {
         let token = match bearer(headers)? {
             Some(token) => token,
             None => {
@@ -213,7 +214,7 @@ impl Authentication {
             return Ok(principal.clone());
         }
         match &self.jwt {
-            Some(jwt) => jwt.verify(token).await.map_err(refused),
+            Some(jwt) => jwt.verify(token).await.map(Arc::new).map_err(refused),
             None => Err(refused("the token is not known".to_owned())),
         }
     }

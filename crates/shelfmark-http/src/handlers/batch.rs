@@ -22,7 +22,7 @@ use crate::request::{self, NONE, Parameters};
 /// `POST /batch`
 pub(crate) async fn batch(
     State(app): State<App>,
-    Caller(caller): Caller,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,

@@ -112,7 +112,7 @@ fn page(session: &Session, after: After, limit: usize) -> Result<Answer, Failure
 /// `GET /changes`
 pub(crate) async fn changes(
     State(app): State<App>,
-    Caller(caller): Caller,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {

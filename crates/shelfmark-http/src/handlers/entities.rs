@@ -1,13 +1,14 @@
 //! One entity: create, read, replace, patch; and deleting some by id. The same for all three kinds.
 
 use axum::body::Body;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{OriginalUri, Path, RawQuery, Request, State};
 use axum::http::header::LOCATION;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use shelfmark::{Entity, Error, Expectation, NewEntity, Patch, Read, Session, Write};
 
-use super::{empty, json, stream, tagged};
+use super::{empty, json, of_json, stream, tagged};
 use crate::admission::Caller;
 use crate::app::App;
 use crate::error::Failure;
@@ -17,12 +18,14 @@ use crate::paging;
 use crate::precondition::Precondition;
 use crate::request::{self, Media, NONE, ONE, Parameters};
 
+/// What a read of one entity reads: its row, that of its schemas, and its ancestors.
+const ROWS_OF_ONE: u64 = 4;
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// `POST /{collection}`
 pub(crate) async fn create<E: Resource>(
     State(app): State<App>,
-    Caller(caller): Caller,
+    caller: Caller,
     OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -67,37 +70,39 @@ pub(crate) async fn create<E: Resource>(
 /// `GET /{collection}/{id}`
 pub(crate) async fn read<E: Resource>(
     State(app): State<App>,
-    Caller(caller): Caller,
+    caller: Caller,
     Path(id): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Failure> {
-    let parameters = Parameters::parse(query.as_deref(), ONE)?;
+    let (Parts { uri, headers, .. }, _) = request.into_parts();
+    let parameters = Parameters::parse(uri.query(), ONE)?;
     let session = app.session(&caller)?;
     let id = request::id::<E>(&id)?;
-    app.gate
-        .run(move || {
+    let projection = parameters.projection();
+    // A projection makes values of the whole entity, however large it is.
+    let most_rows = projection.is_none().then_some(ROWS_OF_ONE);
+    let (tag, text) = app
+        .gate
+        .read(most_rows, move |text| {
+            let Some(projection) = &projection else {
+                let written = session.get_json(id, true, text)?;
+                return Ok(written.map(|written| etag::of_written::<E>(&written)));
+            };
             let found = if parameters.wants_schemas() {
                 session.get(id)?
             } else {
                 session.get_head(id)?
             };
-            let entity = found.ok_or_else(|| Failure::not_found(E::KIND, &id.to_string()))?;
-            let projected = match parameters.projection() {
-                Some(projection) => Some(projection.apply(&entity)?),
-                None => None,
-            };
-            let tag = etag::of(&entity);
-            if etag::is_known(&headers, &tag)? {
-                return Ok(tagged(empty(StatusCode::NOT_MODIFIED), &tag));
-            }
-            let response = match projected {
-                Some(fields) => json(StatusCode::OK, &fields)?,
-                None => json(StatusCode::OK, &entity)?,
-            };
-            Ok(tagged(response, &tag))
+            let Some(entity) = found else { return Ok(None) };
+            text.append(&projection.apply(&entity)?)?;
+            Ok(Some(etag::of(&entity)))
         })
-        .await
+        .await?;
+    let tag = tag.ok_or_else(|| Failure::not_found(E::KIND, &id.to_string()))?;
+    if etag::is_known(&headers, &tag)? {
+        return Ok(tagged(empty(StatusCode::NOT_MODIFIED), &tag));
+    }
+    Ok(tagged(of_json(StatusCode::OK, text.into_bytes()), &tag))
 }
 
 /// The version that an entity has now.
@@ -114,7 +119,7 @@ pub(super) fn version<E: Entity>(session: &Session, id: E::Id) -> Result<u64, Er
 /// `PUT /{collection}/{id}`
 pub(crate) async fn replace<E: Resource>(
     State(app): State<App>,
-    Caller(caller): Caller,
+    caller: Caller,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -146,7 +151,7 @@ pub(crate) async fn replace<E: Resource>(
 /// `PATCH /{collection}/{id}`
 pub(crate) async fn patch<E: Resource>(
     State(app): State<App>,
-    Caller(caller): Caller,
+    caller: Caller,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -186,7 +191,7 @@ pub(crate) async fn patch<E: Resource>(
 /// `DELETE /{collection}` with `{"ids": […]}`
 pub(crate) async fn delete<E: Resource>(
     State(app): State<App>,
-    Caller(caller): Caller,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,

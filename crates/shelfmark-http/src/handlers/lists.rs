@@ -1,92 +1,101 @@
 //! Lists.
 
-use axum::extract::{OriginalUri, Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::extract::{OriginalUri, Path, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
-use shelfmark::{AllStores, DataAsset, DataSet, DataStore, Entity, Query, Read, Session};
+use shelfmark::{AllStores, DataAsset, DataSet, DataStore, Entity, Query, Read as _};
 
-use super::{json, selections};
+use super::{of_json, selections};
 use crate::admission::Caller;
 use crate::app::App;
 use crate::error::Failure;
-use crate::paging;
+use crate::paging::{self, Place};
 use crate::request::{LIST, Parameters};
 
 /// `GET /data-stores`
 pub(crate) async fn stores(
     State(app): State<App>,
-    Caller(caller): Caller,
-    OriginalUri(uri): OriginalUri,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    caller: Caller,
+    request: Request,
 ) -> Result<Response, Failure> {
-    let parameters = Parameters::parse(query.as_deref(), LIST)?;
-    list::<DataStore>(&app, app.session(&caller)?, AllStores, parameters, uri, &headers).await
+    list::<DataStore>(&app, &caller, request, || Ok(AllStores)).await
 }
 
 /// `GET /data-stores/{ids}/data-assets`
 pub(crate) async fn assets(
     State(app): State<App>,
-    Caller(caller): Caller,
-    OriginalUri(uri): OriginalUri,
+    caller: Caller,
     Path(stores): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Failure> {
-    let parameters = Parameters::parse(query.as_deref(), LIST)?;
-    let selection = selections::of_assets(&app, &stores)?;
-    list::<DataAsset>(&app, app.session(&caller)?, selection, parameters, uri, &headers).await
+    list::<DataAsset>(&app, &caller, request, || selections::of_assets(&app, &stores)).await
 }
 
 /// `GET /data-stores/{ids}/data-assets/{ids}/data-sets`
 pub(crate) async fn sets(
     State(app): State<App>,
-    Caller(caller): Caller,
-    OriginalUri(uri): OriginalUri,
+    caller: Caller,
     Path((stores, assets)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Failure> {
-    let parameters = Parameters::parse(query.as_deref(), LIST)?;
-    let selection = selections::of_sets(&app, &stores, &assets)?;
-    list::<DataSet>(&app, app.session(&caller)?, selection, parameters, uri, &headers).await
+    list::<DataSet>(&app, &caller, request, || {
+        selections::of_sets(&app, &stores, &assets)
+    })
+    .await
 }
 
 async fn list<E: Entity>(
     app: &App,
-    session: Session,
-    selection: E::Selection,
-    parameters: Parameters,
-    uri: Uri,
-    headers: &HeaderMap,
+    caller: &Caller,
+    request: Request,
+    selection: impl FnOnce() -> Result<E::Selection, Failure>,
 ) -> Result<Response, Failure> {
-    let base = paging::base(app, &uri, headers);
-    app.gate
-        .run(move || {
-            let projection = parameters.projection();
-            let mut query = Query::<E>::of(selection).with_schemas();
-            if let Some(sort) = parameters.sort {
-                query = query.sort(sort);
-            }
-            if let Some(limit) = parameters.limit {
-                query = query.limit(limit);
-            }
-            if let Some(page) = parameters.page {
-                query = query.page(page);
-            }
-            if let Some(cursor) = parameters.cursor {
-                query = query.cursor(cursor);
-            }
-            match projection {
+    let (
+        Parts {
+            mut extensions,
+            uri,
+            headers,
+            ..
+        },
+        _,
+    ) = request.into_parts();
+    let parameters = Parameters::parse(uri.query(), LIST)?;
+    let selection = selection()?;
+    // As it was sent, whatever router this one is mounted in.
+    let uri = extensions.remove().map_or(uri, |OriginalUri(uri)| uri);
+    let base = paging::base(app, &uri, &headers);
+    let session = app.session(caller)?;
+    let projection = parameters.projection();
+    let mut query = Query::<E>::of(selection).with_schemas();
+    if let Some(sort) = parameters.sort {
+        query = query.sort(sort);
+    }
+    if let Some(limit) = parameters.limit {
+        query = query.limit(limit);
+    }
+    if let Some(page) = parameters.page {
+        query = query.page(page);
+    }
+    if let Some(cursor) = parameters.cursor {
+        query = query.cursor(cursor);
+    }
+    // A projection makes values of whole entities, however large they are.
+    let most_rows = query.most_rows().filter(|_| projection.is_none());
+    let ((), text) = app
+        .gate
+        .read(most_rows, move |text| {
+            text.push("{\"data\":");
+            let place = match &projection {
                 Some(projection) => {
-                    let page = session.list_projected(&query, &projection)?;
-                    json(StatusCode::OK, &paging::answer(page, &base, &uri))
+                    let page = session.list_projected(&query, projection)?;
+                    text.append(&page.items)?;
+                    Place::of(&page, &base, &uri)
                 }
-                None => {
-                    let page = session.list(&query)?;
-                    json(StatusCode::OK, &paging::answer(page, &base, &uri))
-                }
-            }
+                None => Place::of(&session.list_json(&query, text)?, &base, &uri),
+            };
+            place.end(text)
         })
-        .await
+        .await?;
+    Ok(of_json(StatusCode::OK, text.into_bytes()))
 }

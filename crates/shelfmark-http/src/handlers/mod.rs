@@ -19,12 +19,17 @@ use crate::error::Failure;
 /// A JSON answer. Made on the blocking side: a large entity takes its time.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Result<Response, Failure> {
     let body = serde_json::to_vec(value).map_err(|error| Failure::internal(error.to_string()))?;
+    Ok(of_json(status, body))
+}
+
+/// The answer with this JSON for a body.
+pub(crate) fn of_json(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }
 
 /// An answer without a body.

@@ -35,7 +35,7 @@ pub(crate) fn of_sets(app: &App, stores: &str, assets: &str) -> Result<SetSelect
 /// `DELETE /data-stores/{ids}/data-assets`
 pub(crate) async fn delete_assets(
     State(app): State<App>,
-    Caller(caller): Caller,
+    caller: Caller,
     Path(stores): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -63,7 +63,7 @@ pub(crate) async fn delete_assets(
 /// `DELETE /data-stores/{ids}/data-assets/{ids}/data-sets`
 pub(crate) async fn delete_sets(
     State(app): State<App>,
-    Caller(caller): Caller,
+    caller: Caller,
     Path((stores, assets)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,

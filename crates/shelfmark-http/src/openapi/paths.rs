@@ -264,7 +264,7 @@ pub(super) fn failures() -> Vec<(String, Response)> {
 fn described_failure(status: u16) -> Response {
     let response = ResponseBuilder::new().description(meaning(status));
     if status == 414 {
-        // Refused before any route sees it.
+        // With the envelope or without a body, as its description says.
         return response.build();
     }
     let mut response = response.content(JSON, content("Errors", Some(examples::errors(status))));
@@ -300,7 +300,9 @@ fn meaning(status: u16) -> &'static str {
         501 => "The catalog keeps no change feed.",
         412 => "`If-Match` names another version.",
         413 => "The body is too large.",
-        414 => "The path and the query have more than 65,534 bytes; without a body.",
+        414 => {
+            "The path and the query have more than 60,000 bytes. With the errors of the other statuses, but without a body from 65,535 bytes on."
+        }
         415 => "The body is not of a known media type.",
         429 => "The rate tier is spent.",
         503 => "Not now: overloaded, not writable, or shutting down.",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shelfmark_http::RateLimits;
 
-use crate::support::{ANN, READER, Server, store};
+use crate::support::{ANN, READER, Response, Server, store};
 
 #[test]
 fn a_tier_belongs_to_one_subject() {
@@ -117,6 +117,25 @@ fn depth_and_the_number_of_ids_are_bounded() {
     assert_eq!(delete(&ids[..3]).status, 204);
 }
 
+/// The bound of the facade has the envelope; the one of the HTTP library, further out, has not.
+#[test]
+fn a_path_and_query_have_a_limit() {
+    let server = Server::start();
+    let of_length = |length: usize| {
+        let path = "/api/v1/data-stores?sort=";
+        let target = format!("{path}{}", ",".repeat(length - path.len()));
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {ANN}\r\nconnection: close\r\n\r\n"
+        );
+        Response::of_raw(&server.raw(head.as_bytes()))
+    };
+    of_length(60_000).fails(400, "INVALID");
+    of_length(60_001).fails(414, "URI_TOO_LONG");
+    of_length(65_534).fails(414, "URI_TOO_LONG");
+    let beyond = of_length(65_535);
+    assert_eq!((beyond.status, beyond.text.as_str()), (414, ""));
+}
+
 /// A write that stays inside the catalog until `held` is dropped, and what others get meanwhile.
 fn beside_a_write(server: &Server, others: impl FnOnce()) {
     let held = server.faults.hold_commits();
@@ -130,8 +149,9 @@ fn beside_a_write(server: &Server, others: impl FnOnce()) {
     assert_eq!(server.get("/data-stores").json()["total"], 1);
 }
 
+/// Of a read that may take long.
 fn overloaded(server: &Server) {
-    let refused = server.get("/data-stores");
+    let refused = server.get("/data-stores?sort=description");
     refused.fails(503, "OVERLOADED");
     assert_eq!(refused.header("retry-after"), Some("1"));
 }
@@ -147,7 +167,8 @@ fn who_finds_no_place_to_wait_is_refused() {
     });
     beside_a_write(&server, || {
         overloaded(&server);
-        // What needs no catalog is answered all the same.
+        // What is short, and what needs no catalog, is answered all the same.
+        assert_eq!(server.get("/data-stores").status, 200);
         assert_eq!(server.request("GET", "/livez").send().status, 200);
     });
 }
@@ -161,6 +182,46 @@ fn who_waits_too_long_is_refused() {
         hasty.max_running(1).max_waiting(1000)
     });
     beside_a_write(&server, || overloaded(&server));
+}
+
+/// Reads that are known to be short do not wait for a place; those that turn out large, and those that may be long, do, and answer the same.
+#[test]
+fn a_read_goes_the_short_way_only_where_it_is_bounded() {
+    let server = Server::with(|config| config.without_rate_limits().max_running(1).max_waiting(0));
+    let small = server.new_store();
+    let mut body = store();
+    body["properties"] = json!({ "p": "x".repeat(100_000) });
+    let large = server.create("/data-stores", body);
+    let path = |store: &Value| format!("/data-stores/{}", store["id"].as_str().expect("an id"));
+    assert_eq!(server.get(&path(&large)).json(), large);
+    assert_eq!(server.get("/data-stores").json()["data"], json!([small, large]));
+    let short = [path(&small), "/data-stores?limit=1".to_owned()];
+    let long = [
+        path(&large),
+        format!("{}?projections=name", path(&small)),
+        "/data-stores".to_owned(),
+        "/data-stores?limit=1&sort=type".to_owned(),
+        "/data-stores?limit=1&page=1000".to_owned(),
+        "/data-stores?limit=1&projections=name".to_owned(),
+    ];
+    let held = server.faults.hold_commits();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| server.api("POST", "/data-stores").json(&store()).send());
+        assert!(held.wait_for(1, Duration::from_secs(30)));
+        for path in &short {
+            assert_eq!(server.get(path).status, 200, "{path}");
+        }
+        for path in &long {
+            let refused = server.get(path);
+            assert_eq!(refused.status, 503, "{path}");
+            refused.fails(503, "OVERLOADED");
+        }
+        drop(held);
+        assert_eq!(running.join().expect("no panic").status, 201);
+    });
+    for path in short.iter().chain(&long) {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
 }
 
 /// One connection, several requests: a refusal reads what was sent with it, or says that it ends the connection.

@@ -314,7 +314,7 @@ pub(super) fn page_value(
     slice: &Slice,
 ) -> Value {
     let item = |record: &Record| match form {
-        Form::Entities => entities.shown(tenant, record, query.schemas),
+        Form::Entities | Form::Json => entities.shown(tenant, record, query.schemas),
         Form::Names => json!([record.id.to_string(), record.fields.get("name")]),
         Form::Projected(fields) => {
             let paths: Vec<Vec<&str>> = fields

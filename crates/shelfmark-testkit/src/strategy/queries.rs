@@ -195,6 +195,7 @@ fn form(kind: EntityKind) -> impl Strategy<Value = Form> {
     ];
     prop_oneof![
         3 => Just(Form::Entities),
+        3 => Just(Form::Json),
         2 => Just(Form::Names),
         1 => Just(Form::Projected(vec!["name".to_owned()])),
         3 => vec(field.prop_map(str::to_owned), 0..4).prop_map(Form::Projected),

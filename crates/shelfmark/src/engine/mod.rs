@@ -10,6 +10,7 @@ pub(crate) mod hooked;
 pub(crate) mod idempotency;
 pub(crate) mod retention;
 pub(crate) mod settings;
+pub(crate) mod shown;
 pub(crate) mod stage;
 pub(crate) mod tenants;
 #[cfg(test)]

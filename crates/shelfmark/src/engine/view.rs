@@ -322,7 +322,7 @@ pub(crate) fn add_schemas<E: Entity>(state: &mut State<E>, key: &[u8], value: &[
     E::add_schemas(&mut state.fields, body).map_err(|what| Error::corrupt(Keyspace::SetSchema, key, what))
 }
 
-fn missing_schemas(key: &[u8]) -> Error {
+pub(super) fn missing_schemas(key: &[u8]) -> Error {
     Error::corrupt(
         Keyspace::SetSchema,
         key,

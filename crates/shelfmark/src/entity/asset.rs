@@ -8,6 +8,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use super::reader::Reader;
 use super::rules::Checker;
+use super::shown::{self, Around};
 use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, stamps::Stamps};
 use crate::codec::{self, json_text, parse_json_text};
 use crate::error::Result;
@@ -173,19 +174,19 @@ pub(super) fn store_bytes(lineage: &Lineage) -> [u8; 16] {
 #[derive(Debug, SchemaWrite, SchemaRead)]
 #[cfg_attr(test, derive(bincode::Encode))]
 pub struct AssetHead<'a> {
-    store: [u8; 16],
-    stamps: Stamps<'a>,
-    technical_name: Cow<'a, str>,
-    app_type: Cow<'a, str>,
-    name: Option<Cow<'a, str>>,
-    app_id: Option<Cow<'a, str>>,
-    data_freshness: Option<i64>,
-    space_id: Option<Cow<'a, str>>,
-    description: Option<Cow<'a, str>>,
-    technical_description: Option<Cow<'a, str>>,
-    tags: Vec<Cow<'a, str>>,
+    pub(super) store: [u8; 16],
+    pub(super) stamps: Stamps<'a>,
+    pub(super) technical_name: Cow<'a, str>,
+    pub(super) app_type: Cow<'a, str>,
+    pub(super) name: Option<Cow<'a, str>>,
+    pub(super) app_id: Option<Cow<'a, str>>,
+    pub(super) data_freshness: Option<i64>,
+    pub(super) space_id: Option<Cow<'a, str>>,
+    pub(super) description: Option<Cow<'a, str>>,
+    pub(super) technical_description: Option<Cow<'a, str>>,
+    pub(super) tags: Vec<Cow<'a, str>>,
     /// JSON text.
-    properties: Option<Cow<'a, str>>,
+    pub(super) properties: Option<Cow<'a, str>>,
 }
 
 impl<'a> Head<'a> for AssetHead<'a> {
@@ -315,6 +316,10 @@ impl Stored for DataAsset {
             fields,
             schema_row: false,
         })
+    }
+
+    fn show(head: AssetHead<'_>, around: &Around<'_>, text: &mut Vec<u8>) -> Result<(), String> {
+        shown::asset(&head, around, text)
     }
 
     fn assemble(id: Uuid, tenant: &str, state: State<Self>, inherited: Inherited) -> Self {

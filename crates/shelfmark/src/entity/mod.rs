@@ -7,6 +7,7 @@ pub(crate) mod rules;
 mod schema;
 mod set;
 pub(crate) mod shape;
+pub(crate) mod shown;
 mod stamps;
 mod store;
 #[cfg(test)]
@@ -254,6 +255,9 @@ pub trait Stored: sealed::Sealed + Sized {
     where
         Self: Entity;
 
+    /// Adds the entity as callers see it to a JSON text.
+    fn show(head: Self::Head<'_>, around: &shown::Around<'_>, text: &mut Vec<u8>) -> Result<(), String>;
+
     /// The entity as callers see it.
     fn assemble(id: uuid::Uuid, tenant: &str, state: State<Self>, inherited: Inherited) -> Self
     where
@@ -321,6 +325,10 @@ pub trait Head<'a> {
     fn space_id(&self) -> Option<&str>;
     /// `type` of stores and sets, `appType` of assets.
     fn type_name(&self) -> Option<&str>;
+    /// Whether a schema row belongs to it.
+    fn has_schema_row(&self) -> bool {
+        false
+    }
     fn has_tag(&self, tag: &str) -> bool;
     /// The value at a dotted path of the field table, other than `id`, `createdTime`, `tenantId`, and what lies in schemas or ancestors.
     fn scalar(&self, path: &str) -> Scalar<'_>;

@@ -11,6 +11,7 @@ use super::operational::{self, Operational, OperationalRecord};
 use super::reader::Reader;
 use super::rules::Checker;
 use super::schema::{self, Schema};
+use super::shown::{self, Around};
 use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, stamps::Stamps};
 use crate::codec::{self, json_text, parse_json_text};
 use crate::error::Result;
@@ -195,33 +196,29 @@ impl NewDataSet {
 #[cfg_attr(test, derive(bincode::Encode))]
 pub struct SetHead<'a> {
     // First and of fixed size: filled in when the asset has been read.
-    store: [u8; 16],
-    asset: [u8; 16],
+    pub(super) store: [u8; 16],
+    pub(super) asset: [u8; 16],
     /// Whether there is a schema row.
-    schema_row: bool,
-    stamps: Stamps<'a>,
-    technical_name: Cow<'a, str>,
-    qri: Cow<'a, str>,
+    pub(super) schema_row: bool,
+    pub(super) stamps: Stamps<'a>,
+    pub(super) technical_name: Cow<'a, str>,
+    pub(super) qri: Cow<'a, str>,
     /// `None`: as `qri`.
-    secure_qri: Option<Cow<'a, str>>,
-    name: Option<Cow<'a, str>>,
-    set_type: Option<Cow<'a, str>>,
-    space_id: Option<Cow<'a, str>>,
-    description: Option<Cow<'a, str>>,
-    technical_description: Option<Cow<'a, str>>,
-    app_type_override: Option<Cow<'a, str>>,
-    created_by_connection_id: Option<Cow<'a, str>>,
-    tags: Vec<Cow<'a, str>>,
+    pub(super) secure_qri: Option<Cow<'a, str>>,
+    pub(super) name: Option<Cow<'a, str>>,
+    pub(super) set_type: Option<Cow<'a, str>>,
+    pub(super) space_id: Option<Cow<'a, str>>,
+    pub(super) description: Option<Cow<'a, str>>,
+    pub(super) technical_description: Option<Cow<'a, str>>,
+    pub(super) app_type_override: Option<Cow<'a, str>>,
+    pub(super) created_by_connection_id: Option<Cow<'a, str>>,
+    pub(super) tags: Vec<Cow<'a, str>>,
     /// JSON text.
-    properties: Option<Cow<'a, str>>,
-    operational: Option<OperationalRecord<'a>>,
+    pub(super) properties: Option<Cow<'a, str>>,
+    pub(super) operational: Option<OperationalRecord<'a>>,
 }
 
 impl SetHead<'_> {
-    pub(crate) fn has_schema_row(&self) -> bool {
-        self.schema_row
-    }
-
     pub(crate) fn secure_qri(&self) -> &str {
         self.secure_qri.as_deref().unwrap_or(&self.qri)
     }
@@ -249,6 +246,10 @@ impl<'a> Head<'a> for SetHead<'a> {
 
     fn type_name(&self) -> Option<&str> {
         self.set_type.as_deref()
+    }
+
+    fn has_schema_row(&self) -> bool {
+        self.schema_row
     }
 
     fn has_tag(&self, tag: &str) -> bool {
@@ -396,6 +397,10 @@ impl Stored for DataSet {
             fields,
             schema_row,
         })
+    }
+
+    fn show(head: SetHead<'_>, around: &Around<'_>, text: &mut Vec<u8>) -> Result<(), String> {
+        shown::set(head, around, text)
     }
 
     fn assemble(id: Uuid, tenant: &str, state: State<Self>, inherited: Inherited) -> Self {

@@ -64,6 +64,14 @@ impl<'a> Stamps<'a> {
         self.version
     }
 
+    pub(super) fn created_by(&self) -> &str {
+        &self.created_by
+    }
+
+    pub(super) fn last_modified_by(&self) -> &str {
+        self.last_modified_by.as_deref().unwrap_or(&self.created_by)
+    }
+
     pub(crate) fn owner_id(&self) -> &str {
         self.owner_id.as_deref().unwrap_or(&self.created_by)
     }
@@ -78,7 +86,7 @@ impl<'a> Stamps<'a> {
             "ownerId" => Scalar::Text(self.owner_id()),
             "version" => Scalar::unsigned(self.version),
             "createdBy" => Scalar::Text(&self.created_by),
-            "lastModifiedBy" => Scalar::Text(self.last_modified_by.as_deref().unwrap_or(&self.created_by)),
+            "lastModifiedBy" => Scalar::Text(self.last_modified_by()),
             "lastModifiedTime" => Scalar::Integer(self.last_modified_time),
             _ => Scalar::Missing,
         }

@@ -8,6 +8,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use super::reader::Reader;
 use super::rules::Checker;
+use super::shown::{self, Around};
 use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, stamps::Stamps};
 use crate::codec::{self, json_text, parse_json_text};
 use crate::error::Result;
@@ -123,17 +124,17 @@ impl NewDataStore {
 #[derive(Debug, SchemaWrite, SchemaRead)]
 #[cfg_attr(test, derive(bincode::Encode))]
 pub struct StoreHead<'a> {
-    stamps: Stamps<'a>,
-    technical_name: Cow<'a, str>,
-    store_type: Cow<'a, str>,
-    name: Option<Cow<'a, str>>,
-    uri: Option<Cow<'a, str>>,
-    space_id: Option<Cow<'a, str>>,
-    description: Option<Cow<'a, str>>,
-    technical_description: Option<Cow<'a, str>>,
-    tags: Vec<Cow<'a, str>>,
+    pub(super) stamps: Stamps<'a>,
+    pub(super) technical_name: Cow<'a, str>,
+    pub(super) store_type: Cow<'a, str>,
+    pub(super) name: Option<Cow<'a, str>>,
+    pub(super) uri: Option<Cow<'a, str>>,
+    pub(super) space_id: Option<Cow<'a, str>>,
+    pub(super) description: Option<Cow<'a, str>>,
+    pub(super) technical_description: Option<Cow<'a, str>>,
+    pub(super) tags: Vec<Cow<'a, str>>,
     /// JSON text.
-    properties: Option<Cow<'a, str>>,
+    pub(super) properties: Option<Cow<'a, str>>,
 }
 
 impl<'a> Head<'a> for StoreHead<'a> {
@@ -246,6 +247,10 @@ impl Stored for DataStore {
             fields,
             schema_row: false,
         })
+    }
+
+    fn show(head: StoreHead<'_>, around: &Around<'_>, text: &mut Vec<u8>) -> Result<(), String> {
+        shown::store(&head, around, text)
     }
 
     fn assemble(id: Uuid, tenant: &str, state: State<Self>, _inherited: Inherited) -> Self {

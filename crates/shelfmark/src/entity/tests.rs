@@ -90,6 +90,91 @@ fn entity_json<E: Entity>(state: &State<E>) -> Value {
     serde_json::to_value(E::assemble(ID, "acme", state.clone(), inherited)).unwrap()
 }
 
+/// The entity as JSON text, by way of its record.
+fn text_of_record<E: Entity>(state: &State<E>, inherited: &Inherited) -> String {
+    let head = E::encode_head(state).unwrap();
+    let schemas = E::encode_schemas(&state.fields).unwrap();
+    let around = shown::Around {
+        id: ID,
+        tenant: "acme",
+        inherited,
+        schemas: schemas.as_deref(),
+    };
+    let mut text = Vec::new();
+    E::show(E::decode_head(&head).unwrap(), &around, &mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn a_record_is_shown_as_its_entity_serializes() {
+    fn check<E: Entity>(fields: Value) {
+        let full = state::<E>(fields);
+        let mut object = serde_json::to_value(&full.fields).unwrap();
+        let members: Vec<String> = object.as_object().unwrap().keys().cloned().collect();
+        let mut states = vec![full];
+        // Without one member each, and with a text that has everything to escape.
+        for member in members {
+            let value = object.as_object_mut().unwrap().remove(&member).unwrap();
+            for other in [None, Some(json!("\"\\/\u{0}\u{1f}\n\u{7f}é\u{2028}"))] {
+                if let Some(other) = other.filter(|_| value.is_string()) {
+                    object[&member] = other;
+                }
+                let text = object.to_string();
+                let mut violations = Violations::default();
+                let value = crate::json::parse(text.as_bytes()).unwrap();
+                let mut fields = reader::read_new::<E>(value, &mut violations);
+                E::date_schemas(&mut fields, None, states[0].meta.last_modified_time);
+                states.push(State {
+                    schema_row: E::has_schemas(&fields),
+                    fields,
+                    ..states[0].clone()
+                });
+            }
+            object[&member] = value;
+        }
+        let nameless = Inherited {
+            asset_name: None,
+            store_name: None,
+            store_type: "a \"quoted\" type".to_owned(),
+        };
+        let named = Inherited {
+            asset_name: Some("Sales".to_owned()),
+            store_name: Some("Ware\thouse".to_owned()),
+            store_type: "postgres".to_owned(),
+        };
+        for state in &states {
+            for inherited in [&nameless, &named] {
+                let entity = E::assemble(ID, "acme", state.clone(), inherited.clone());
+                assert_eq!(
+                    text_of_record(state, inherited),
+                    serde_json::to_string(&entity).unwrap()
+                );
+            }
+        }
+    }
+    check::<DataStore>(store());
+    check::<DataAsset>(asset());
+    check::<DataSet>(set());
+}
+
+#[test]
+fn free_json_that_is_none_is_not_shown() {
+    let state = state::<DataStore>(store());
+    let bytes = DataStore::encode_head(&state).unwrap();
+    let around = shown::Around {
+        id: ID,
+        tenant: "acme",
+        inherited: &Inherited::default(),
+        schemas: None,
+    };
+    for (properties, is_shown) in [("{\"a\":1}", true), ("{\"a\":", false), ("[1]", false)] {
+        let mut head = DataStore::decode_head(&bytes).unwrap();
+        head.properties = Some(properties.into());
+        let shown = DataStore::show(head, &around, &mut Vec::new());
+        assert_eq!(shown.is_ok(), is_shown, "{properties}");
+    }
+}
+
 /// That the members of a fully populated entity are exactly the fields of the table.
 fn same_fields(place: &str, shape: Shape, value: &Value) {
     match (shape, value) {

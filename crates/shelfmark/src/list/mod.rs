@@ -1,5 +1,6 @@
 //! Lists: what to select, in which order, which page of it.
 
+mod cost;
 mod cursor;
 mod filter;
 mod page;
@@ -21,7 +22,7 @@ pub use selection::{AllStores, AssetSelection, SetSelection};
 pub use sort::Sort;
 pub use stream::Stream;
 
-pub(crate) use page::{list, list_names, list_projected};
+pub(crate) use page::{list, list_json, list_names, list_projected};
 pub(crate) use selection::Select;
 
 /// The number of entities on a page where a query does not say.

@@ -7,6 +7,7 @@ use crate::engine::TenantView;
 use crate::entity::{Entity, Head as _, JsonObject, TypedId as _};
 use crate::error::Result;
 use crate::index::name_of_entry;
+use crate::json_text::JsonText;
 
 use super::Query;
 use super::cursor::{Cursor, Position};
@@ -69,15 +70,17 @@ pub struct Named<I> {
     pub name: Option<String>,
 }
 
-/// The candidates of the page that a query asks for.
+/// The candidates of the page that a query asks for, found in about `bytes` of rows.
 fn candidates<E: Entity>(
     view: &TenantView<'_>,
     query: &Query<E>,
     secret: &[u8; 32],
+    bytes: usize,
 ) -> Result<(Plan, Page<Candidate>)> {
     let plan = Plan::new(view, query)?;
     let (mut slice, page) = plan.slice(&query.start, query.limit, secret)?;
     slice.count = query.total;
+    slice.bytes = bytes;
     let Found {
         candidates: mut items,
         total,
@@ -148,7 +151,7 @@ fn ids(page: &Page<Candidate>) -> Vec<Uuid> {
 
 /// A page of whole entities.
 pub(crate) fn list<E: Entity>(view: &TenantView<'_>, query: &Query<E>, secret: &[u8; 32]) -> Result<Page<E>> {
-    let (plan, page) = candidates(view, query, secret)?;
+    let (plan, page) = candidates(view, query, secret, usize::MAX)?;
     let items = entities::<E>(view, &plan, &page.items, query.schemas)?;
     Ok(page.with_items(items))
 }
@@ -170,13 +173,36 @@ pub(super) fn entities<E: Entity>(
     Ok(found.into_iter().flatten().collect())
 }
 
+/// A page of whole entities, which are added to `text` as a JSON array; the page itself has their ids.
+pub(crate) fn list_json<E: Entity>(
+    view: &TenantView<'_>,
+    query: &Query<E>,
+    text: &mut JsonText,
+    secret: &[u8; 32],
+) -> Result<Page<E::Id>> {
+    // Rows of more bytes than there is room for end the walk early, which the check below finds.
+    let (plan, page) = candidates(view, query, secret, text.room().saturating_add(1))?;
+    let ids = ids(&page);
+    text.push("[");
+    if plan.has_entity_rows::<E>() {
+        text.check(page.items.iter().map(|row| row.key.len() + row.value.len()).sum())?;
+        let rows: Vec<_> = page.items.iter().map(|row| Some(&row.value)).collect();
+        view.show_rows::<E>(&ids, &rows, query.schemas, text, |_, _| {})?;
+    } else {
+        view.show_entities::<E>(&ids, query.schemas, text)?;
+    }
+    text.push("]");
+    text.check(0)?;
+    Ok(page.with_items(ids.into_iter().map(E::Id::from_uuid).collect()))
+}
+
 /// A page of ids and names; from the index alone where it is sorted by name.
 pub(crate) fn list_names<E: Entity>(
     view: &TenantView<'_>,
     query: &Query<E>,
     secret: &[u8; 32],
 ) -> Result<Page<Named<E::Id>>> {
-    let (plan, page) = candidates(view, query, secret)?;
+    let (plan, page) = candidates(view, query, secret, usize::MAX)?;
     let names = names::<E>(view, &plan, &page)?;
     let named = |(id, name)| Named {
         id: E::Id::from_uuid(id),
@@ -212,7 +238,7 @@ pub(crate) fn list_projected<E: Entity>(
     secret: &[u8; 32],
 ) -> Result<Page<JsonObject>> {
     let wanted = projection.check(E::KIND)?;
-    let (plan, page) = candidates(view, query, secret)?;
+    let (plan, page) = candidates(view, query, secret, usize::MAX)?;
     let items = if wanted.only_id_and_name() && plan.walks_names() {
         let names = names::<E>(view, &plan, &page)?;
         let object = |(id, name): (Uuid, Option<String>)| {

@@ -48,6 +48,8 @@ pub(super) struct Slice {
     pub(super) backwards: bool,
     pub(super) skip: u64,
     pub(super) take: usize,
+    /// How many bytes of rows to take at most, or a little more, in the order of an index.
+    pub(super) bytes: usize,
     pub(super) count: bool,
 }
 
@@ -129,6 +131,7 @@ impl Plan {
             backwards,
             skip,
             take,
+            bytes: usize::MAX,
             count: false,
         };
         match start {
@@ -204,7 +207,7 @@ impl Plan {
         slice: &Slice,
     ) -> Result<Found> {
         let mut walker = self.source.walk(direction, slice.edge.as_ref(), slice.skip);
-        let candidates = walker.rows(view, slice.take)?;
+        let candidates = walker.bounded(view, slice.take, slice.bytes)?;
         let total = match (slice.count, self.filtered) {
             (false, _) => None,
             (true, false) => Some(self.scope.count(view, E::KIND)?),

@@ -22,6 +22,12 @@ pub trait Select {
     /// What it comes to; `NotFound` where it names something that is not there.
     fn resolve(&self, view: &TenantView<'_>) -> Result<Scope>;
 
+    /// How many parents it names; `None` where only a view can tell.
+    fn named_parents(&self) -> Option<u64>;
+
+    /// Whether it is everything of the tenant.
+    fn is_all(&self) -> bool;
+
     /// Bytes that two selections share only if they are the same.
     fn fingerprint(&self, bytes: &mut Vec<u8>);
 }
@@ -103,6 +109,14 @@ impl Select for AllStores {
         Ok(Scope::Parents(view.parent(None).into_iter().collect()))
     }
 
+    fn named_parents(&self) -> Option<u64> {
+        Some(1)
+    }
+
+    fn is_all(&self) -> bool {
+        true
+    }
+
     fn fingerprint(&self, bytes: &mut Vec<u8>) {
         bytes.push(0);
     }
@@ -114,6 +128,17 @@ impl Select for AssetSelection {
             AssetSelection::All => Ok(Scope::Tenant),
             AssetSelection::InStores(stores) => existing(view, stores.iter().map(|&id| id.into())),
         }
+    }
+
+    fn named_parents(&self) -> Option<u64> {
+        match self {
+            AssetSelection::All => None,
+            AssetSelection::InStores(stores) => Some(stores.len() as u64),
+        }
+    }
+
+    fn is_all(&self) -> bool {
+        *self == AssetSelection::All
     }
 
     fn fingerprint(&self, bytes: &mut Vec<u8>) {
@@ -157,6 +182,18 @@ impl Select for SetSelection {
                 existing(view, assets.iter().map(|&id| id.into()))
             }
         }
+    }
+
+    fn named_parents(&self) -> Option<u64> {
+        match self {
+            SetSelection::All | SetSelection::InStores(_) => None,
+            SetSelection::InAssets(assets) => Some(assets.len() as u64),
+            SetSelection::Within { stores, assets } => Some((stores.len() + assets.len()) as u64),
+        }
+    }
+
+    fn is_all(&self) -> bool {
+        *self == SetSelection::All
     }
 
     fn fingerprint(&self, bytes: &mut Vec<u8>) {

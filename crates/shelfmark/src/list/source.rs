@@ -16,7 +16,7 @@ use super::filter::Filter;
 use super::selection::Scope;
 
 /// How many rows a merge reads ahead of each parent after the first.
-const READ_AHEAD: usize = 16;
+pub(super) const READ_AHEAD: usize = 16;
 /// How many bytes of keys and values a chunk holds, give or take its last row.
 const CHUNK_BYTES: usize = 4 << 20;
 
@@ -234,7 +234,13 @@ impl Walker {
         self.bounded(view, rows, usize::MAX)
     }
 
-    fn bounded(&mut self, view: &TenantView<'_>, rows: usize, bytes: usize) -> Result<Vec<Candidate>> {
+    /// The next `rows` candidates, as long as they have less than `bytes` of keys and values.
+    pub(super) fn bounded(
+        &mut self,
+        view: &TenantView<'_>,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Vec<Candidate>> {
         let Self {
             space,
             direction,

@@ -69,6 +69,7 @@ impl<E: Entity> Stream<E> {
                     backwards: false,
                     skip: 0,
                     take: MAX_HELD,
+                    bytes: usize::MAX,
                     count: false,
                 };
                 let found = self.plan.find::<E>(&view, &slice)?;
