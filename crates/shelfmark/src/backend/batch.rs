@@ -174,6 +174,7 @@ impl WriteBatch {
     pub fn put(&mut self, space: Keyspace, key: Vec<u8>, value: Vec<u8>) {
         self.bytes += key.len() + value.len();
         self.operations += 1;
+        self.settle(space, &key);
         self.log_mut(space).push(key, WriteOp::Put(value));
     }
 
@@ -181,7 +182,16 @@ impl WriteBatch {
     pub fn delete(&mut self, space: Keyspace, key: Vec<u8>) {
         self.bytes += key.len();
         self.operations += 1;
+        self.settle(space, &key);
         self.log_mut(space).push(key, WriteOp::Delete);
+    }
+
+    /// Where a counter's row is written itself, what was to be added before is no more.
+    fn settle(&mut self, space: Keyspace, key: &[u8]) {
+        if space == Keyspace::Counter {
+            self.counters
+                .retain(|(of, prefix), _| keys::counter(*of, prefix) != key);
+        }
     }
 
     /// Removes every key of `range`.
@@ -238,6 +248,9 @@ impl WriteBatch {
             let SpaceBatch { ranges, entries } = log.into_batch();
             for range in ranges {
                 self.delete_range(space, range);
+            }
+            for (key, _) in &entries {
+                self.settle(space, key);
             }
             let mine = self.log_mut(space);
             for (key, op) in entries {

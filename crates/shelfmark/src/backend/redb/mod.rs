@@ -266,14 +266,23 @@ impl RedbBackend {
             return Err(error);
         }
         transaction.set_quick_repair(self.options.quick_repair && route.is_durable_in_file());
-        let finished = self.finish(writer, transaction);
-        if let (Err(error), Route::Log { .. }) = (&finished, &route) {
+        match (self.finish(writer, transaction), &route) {
+            (Ok(()), _) => {
+                log.committed(route);
+                Ok(())
+            }
             // The log has what the engine has not.
-            writer.latch.set(error);
+            (Err(error), Route::Log { .. }) => {
+                let error = Error::new(
+                    ErrorKind::CommitUnknown,
+                    "the commit is in the log, but not in the engine: reopen, then read",
+                )
+                .because(error);
+                writer.latch.set(&error);
+                Err(error)
+            }
+            (Err(error), _) => Err(error),
         }
-        finished?;
-        log.committed(route);
-        Ok(())
     }
 
     fn finish(&self, writer: &Writer, transaction: WriteTransaction) -> Result<()> {
@@ -299,8 +308,12 @@ impl RedbBackend {
         work: impl FnOnce(&mut ::redb::Database) -> Result<bool>,
     ) -> Result<MaintenanceReport> {
         let mut log = self.lock_writer();
+        // Twice, so that the state to which the engine may fall back from damage is no older one.
         if log.unlogged() || log.is_active() {
-            self.flush(&self.writable()?, &mut log)?;
+            let writer = self.writable()?;
+            log.close(&writer.database, self.options.quick_repair);
+            self.flush(&writer, &mut log)?;
+            self.flush(&writer, &mut log)?;
         }
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         let engine = slot.as_mut().ok_or_else(closed)?;
@@ -429,7 +442,7 @@ impl Backend for RedbBackend {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         self.cache.clear();
         if let Some(engine) = slot.take() {
-            engine.close(&mut log);
+            engine.close(&mut log, &self.options);
         }
         *slot = Some(Engine::open(&self.storage, &self.log, &self.options, false)?);
         *log = new_log(&self.log, &self.options);
@@ -481,7 +494,8 @@ impl Drop for RedbBackend {
     fn drop(&mut self) {
         self.cache.clear();
         if let Some(engine) = self.slot.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            engine.close(self.writer.get_mut().unwrap_or_else(PoisonError::into_inner));
+            let log = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+            engine.close(log, &self.options);
         }
     }
 }

@@ -129,7 +129,7 @@ impl Engine {
         let usable = engine
             .begin_view()
             .and_then(|view| view.check_tables())
-            .and_then(|()| engine.recover(log, options.discard_log));
+            .and_then(|()| engine.recover(log, options));
         if let Err(error) = usable {
             engine.release();
             return Err(error);
@@ -138,9 +138,9 @@ impl Engine {
         Ok(engine)
     }
 
-    fn recover(&self, log: &Medium, discard: bool) -> Result<()> {
+    fn recover(&self, log: &Medium, options: &RedbOptions) -> Result<()> {
         match &self.database {
-            Database::Writable(database) => CommitLog::recover(log, database, discard),
+            Database::Writable(database) => CommitLog::recover(log, database, options),
             Database::ReadOnly(database) => {
                 let transaction = guard(|| database.begin_read().map_err(from_redb))?;
                 CommitLog::check_none(&transaction)
@@ -167,11 +167,11 @@ impl Engine {
     }
 
     /// Closes the file, with its log where it has one, and releases its lock. Snapshots that are still held fail from now on.
-    pub(super) fn close(self, log: &mut CommitLog) {
+    pub(super) fn close(self, log: &mut CommitLog, options: &RedbOptions) {
         if let Database::Writable(database) = &self.database
             && self.latch.health() == Health::Healthy
         {
-            log.close(database);
+            log.close(database, options.quick_repair);
         }
         self.release();
     }

@@ -3,21 +3,22 @@
 
 mod record;
 
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::redb::backends::FileBackend;
 use ::redb::{
-    Database, Durability, ReadTransaction, StorageBackend, TableDefinition, TableError, WriteTransaction,
+    Database, Durability, ReadTransaction, ReadableTable, StorageBackend, TableDefinition, TableError,
+    WriteTransaction,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::apply;
 use super::failure::{from_commit, from_io, from_redb, guard};
 use super::open::Bytes;
 use super::place::sync_directory;
+use super::{RedbOptions, apply};
 use crate::backend::{ByteStorage, Keyspace, SpaceBatch, WriteBatch};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -31,8 +32,10 @@ const FIRST_LEN: u64 = 64 << 10;
 const RECORDS: u64 = 4;
 /// No log is longer, whichever version wrote it.
 const MAX_LEN: u64 = 1 << 30;
-/// How many small commits go without a log after opening.
-const WITHOUT: u32 = 1;
+/// What a log begins with.
+const MAGIC: &[u8; 16] = b"shelfmark log 1\n";
+/// Where its first record begins.
+const FIRST_RECORD: u64 = record::SECTOR as u64;
 
 /// In the file: which log goes with it, and how far it has been applied.
 const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("commit_log");
@@ -43,8 +46,11 @@ const KEY: &[u8] = b"applied";
 pub(super) enum Medium {
     /// There is none, and the file has none.
     None,
-    /// Beside the file at this path.
-    Beside(PathBuf),
+    /// Beside a file.
+    Beside {
+        file: PathBuf,
+        log: PathBuf,
+    },
     Bytes(Arc<dyn ByteStorage>),
 }
 
@@ -63,7 +69,7 @@ pub(super) enum Route {
     /// To the file, with all that is not there yet.
     File,
     /// To the file, which says from then on that it has a log.
-    FileBeginning(Box<Active>),
+    FileBeginning(Option<Box<Active>>),
     /// To the file, which says from then on that it has none.
     FileEnding,
     /// To the log, and to the engine's memory.
@@ -89,8 +95,10 @@ pub(super) struct CommitLog {
 enum State {
     /// No log is to be had: it is switched off, or failed when it was to be begun.
     Off,
-    /// None as yet; how many small commits there were.
-    Absent(u32),
+    /// None as yet, and the next small commit goes without one: a process that writes once makes none.
+    Absent,
+    /// None as yet, and the next small commit begins one.
+    Wanted,
     Active(Box<Active>),
 }
 
@@ -105,36 +113,41 @@ pub(super) struct Active {
 }
 
 impl Medium {
-    fn path(file: &Path) -> PathBuf {
+    /// The log of the file at this path, which goes by the file's own name however it is reached.
+    pub(super) fn beside(file: &Path) -> Self {
+        let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
         let mut name = file.as_os_str().to_owned();
         name.push("-log");
-        PathBuf::from(name)
+        let log = PathBuf::from(name);
+        Medium::Beside { file, log }
     }
 
-    pub(super) fn beside(file: &Path) -> Self {
-        Medium::Beside(Self::path(file))
-    }
-
-    /// An empty log, durably there.
-    fn create(&self) -> io::Result<Option<Box<dyn StorageBackend>>> {
+    /// An empty log, durably there; `None` where none is to be had.
+    fn create(&self, id: u64) -> io::Result<Option<Box<dyn StorageBackend>>> {
         let storage: Box<dyn StorageBackend> = match self {
             Medium::None => return Ok(None),
-            Medium::Beside(path) => {
-                let file = OpenOptions::new()
+            Medium::Beside { file, log } => {
+                if log.exists() && !remove_stale(log)? {
+                    let message = format!("{} is in use, or something else", log.display());
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+                }
+                let new = OpenOptions::new()
                     .read(true)
                     .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .open(path)?;
-                Box::new(FileBackend::new(file).map_err(io::Error::other)?)
+                    .create_new(true)
+                    .open(log)?;
+                new.set_permissions(fs::metadata(file)?.permissions())?;
+                lock(&new)?;
+                Box::new(FileBackend::new(new).map_err(io::Error::other)?)
             }
             Medium::Bytes(bytes) => Box::new(Bytes(Arc::clone(bytes))),
         };
         storage.set_len(FIRST_LEN)?;
         zero(&*storage, 0, FIRST_LEN)?;
+        storage.write(0, &header(id))?;
         storage.sync_data()?;
-        if let Medium::Beside(path) = self {
-            sync_directory(path)?;
+        if let Medium::Beside { log, .. } = self {
+            sync_directory(log)?;
         }
         Ok(Some(storage))
     }
@@ -143,11 +156,11 @@ impl Medium {
     fn read(&self) -> io::Result<Option<Vec<u8>>> {
         match self {
             Medium::None => Ok(None),
-            Medium::Beside(path) => match fs::metadata(path) {
+            Medium::Beside { log, .. } => match fs::metadata(log) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
                 Ok(metadata) if metadata.len() > MAX_LEN => Err(io::ErrorKind::FileTooLarge.into()),
-                Ok(_) => fs::read(path).map(Some),
+                Ok(_) => fs::read(log).map(Some),
             },
             Medium::Bytes(bytes) => {
                 let len = bytes.len()?;
@@ -161,14 +174,12 @@ impl Medium {
         }
     }
 
-    /// Removes a log that nothing needs.
+    /// Removes a log that nothing needs. What is not one, or is in use elsewhere, stays.
     fn remove(&self) {
         let removed = match self {
             Medium::None => Ok(()),
-            Medium::Beside(path) => match fs::remove_file(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                removed => removed,
-            },
+            Medium::Beside { log, .. } if log.exists() => remove_stale(log).map(drop),
+            Medium::Beside { .. } => Ok(()),
             Medium::Bytes(bytes) => match bytes.is_empty() {
                 Ok(true) => Ok(()),
                 _ => bytes.set_len(0),
@@ -178,6 +189,40 @@ impl Medium {
             tracing::warn!(%error, "a log that is not needed any more could not be removed");
         }
     }
+}
+
+/// The first sector of a log.
+fn header(id: u64) -> [u8; record::SECTOR] {
+    let mut sector = [0; record::SECTOR];
+    sector[..MAGIC.len()].copy_from_slice(MAGIC);
+    sector[MAGIC.len()..MAGIC.len() + 8].copy_from_slice(&id.to_be_bytes());
+    sector
+}
+
+/// Locks a log for as long as it is open, where the file system can.
+fn lock(log: &File) -> io::Result<()> {
+    match log.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Removes the log at this path, unless it is in use or something else. Whether it is gone.
+fn remove_stale(path: &Path) -> io::Result<bool> {
+    let mut log = File::open(path)?;
+    let mut magic = [0; MAGIC.len()];
+    // An empty one was cut off in the making.
+    let ours = match log.metadata()?.len() {
+        0 => true,
+        _ => log.read_exact(&mut magic).is_ok() && (magic == *MAGIC || magic == [0; MAGIC.len()]),
+    };
+    if !ours || lock(&log).is_err() {
+        return Ok(false);
+    }
+    fs::remove_file(path)?;
+    Ok(true)
 }
 
 /// Writes zeros from `from` up to `to`.
@@ -217,12 +262,18 @@ impl Applied {
             Err(TableError::TableDoesNotExist(_)) => return Ok(None),
             table => table.map_err(from_redb)?,
         };
-        match table.get(KEY).map_err(from_redb)? {
-            None => Ok(None),
-            Some(value) => Self::from_bytes(value.value())
-                .map(Some)
-                .ok_or_else(|| damaged("the file does not say which log it has")),
-        }
+        let value = table.get(KEY).map_err(from_redb)?;
+        value.map(|value| Self::checked(value.value())).transpose()
+    }
+
+    fn read_writing(transaction: &WriteTransaction) -> Result<Option<Self>> {
+        let table = transaction.open_table(TABLE).map_err(from_redb)?;
+        let value = table.get(KEY).map_err(from_redb)?;
+        value.map(|value| Self::checked(value.value())).transpose()
+    }
+
+    fn checked(bytes: &[u8]) -> Result<Self> {
+        Self::from_bytes(bytes).ok_or_else(|| damaged("the file does not say which log it has"))
     }
 
     fn write(self, transaction: &WriteTransaction) -> Result<()> {
@@ -253,39 +304,54 @@ impl CommitLog {
         Self {
             medium,
             limit: if quick { QUICK_LIMIT } else { LIMIT },
-            state: if on { State::Absent(0) } else { State::Off },
+            state: if on { State::Absent } else { State::Off },
             unlogged: false,
         }
     }
 
-    /// Brings a file that was just opened up to date with its log, durably, and removes that; with `discard` only removes it.
-    pub(super) fn recover(medium: &Medium, database: &Database, discard: bool) -> Result<()> {
+    /// Brings a file that was just opened up to date with its log, durably, and removes that. With `discard` goes without what cannot be read of it.
+    pub(super) fn recover(medium: &Medium, database: &Database, options: &RedbOptions) -> Result<()> {
         use ::redb::ReadableDatabase as _;
-        let applied = guard(|| Applied::read(&database.begin_read().map_err(from_redb)?))?;
-        if let Some(applied) = applied {
-            let rows = if discard {
-                WriteBatch::new()
-            } else {
-                let log = medium.read().map_err(from_io)?;
-                let log =
-                    log.ok_or_else(|| damaged("the log of the file, with its last writes, is missing"))?;
-                read_on(&log, applied)?
+        let discard = options.discard_log;
+        let found = guard(|| Applied::read(&database.begin_read().map_err(from_redb)?));
+        match found {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(error) if discard && error.kind() == ErrorKind::Corrupt => {}
+            Err(error) => return Err(error),
+        }
+        guard(|| {
+            let mut transaction = database.begin_write().map_err(from_redb)?;
+            // Looked at again: where processes share the file, another may have been faster.
+            let rows = match Applied::read_writing(&transaction) {
+                Ok(Some(applied)) => medium
+                    .read()
+                    .map_err(from_io)
+                    .and_then(|log| {
+                        log.ok_or_else(|| damaged("the log of the file, with its last writes, is missing"))
+                    })
+                    .and_then(|log| read_on(&log, applied, discard)),
+                Ok(None) => return transaction.abort().map_err(from_redb),
+                Err(error) => Err(error),
+            };
+            let rows = match rows {
+                Ok(rows) => rows,
+                Err(error) if discard && error.kind() == ErrorKind::Corrupt => WriteBatch::new(),
+                Err(error) => return transaction.abort().map_err(from_redb).and(Err(error)),
             };
             tracing::warn!(
                 operations = rows.operations(),
                 discard,
                 "the file was not closed cleanly: applying its log"
             );
-            guard(|| {
-                let transaction = database.begin_write().map_err(from_redb)?;
-                let (spaces, deltas) = rows.into_spaces();
-                apply::apply(&transaction, spaces, deltas)
-                    .and_then(|()| forget(&transaction))
-                    .and_then(|()| transaction.commit().map_err(from_commit))
-            })?;
+            transaction.set_quick_repair(options.quick_repair);
+            let (spaces, deltas) = rows.into_spaces();
+            apply::apply(&transaction, spaces, deltas)
+                .and_then(|()| forget(&transaction))
+                .and_then(|()| transaction.commit().map_err(from_commit))?;
             medium.remove();
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Refuses a file that has a log, where nothing may be written.
@@ -315,17 +381,11 @@ impl CommitLog {
         }
         match &mut self.state {
             State::Off => Route::File,
-            State::Absent(commits) if *commits < WITHOUT => {
-                *commits += 1;
+            State::Absent => {
+                self.state = State::Wanted;
                 Route::File
             }
-            State::Absent(_) => match self.begin() {
-                Some(active) => Route::FileBeginning(Box::new(active)),
-                None => {
-                    self.state = State::Off;
-                    Route::File
-                }
-            },
+            State::Wanted => Route::FileBeginning(None),
             State::Active(active) => match record::encode(spaces, deltas) {
                 Some(record) => match active.make_room(record.len() as u64, self.limit) {
                     Ok(true) => Route::Log { record },
@@ -340,15 +400,15 @@ impl CommitLog {
         }
     }
 
-    fn begin(&self) -> Option<Active> {
+    fn begin(&self) -> Option<Box<Active>> {
         let id = getrandom::u64().ok()?;
-        match self.medium.create() {
-            Ok(storage) => Some(Active {
+        match self.medium.create(id) {
+            Ok(storage) => Some(Box::new(Active {
                 storage: storage?,
                 applied: Applied { id, number: 0 },
-                end: 0,
+                end: FIRST_RECORD,
                 len: FIRST_LEN,
-            }),
+            })),
             Err(error) => {
                 tracing::warn!(%error, "no log can be begun: committing without one");
                 None
@@ -360,7 +420,13 @@ impl CommitLog {
     pub(super) fn prepare(&mut self, route: &mut Route, transaction: &mut WriteTransaction) -> Result<()> {
         match route {
             Route::File => return Ok(()),
-            Route::FileBeginning(active) => return active.applied.write(transaction),
+            Route::FileBeginning(begun) => {
+                *begun = self.begin();
+                return match begun {
+                    Some(active) => active.applied.write(transaction),
+                    None => Ok(()),
+                };
+            }
             Route::FileEnding => return forget(transaction),
             Route::Memory => {}
             Route::Log { record } => {
@@ -402,12 +468,18 @@ impl CommitLog {
     pub(super) fn committed(&mut self, route: Route) {
         match (route, &mut self.state) {
             (Route::Memory, _) => self.unlogged = true,
-            (Route::FileBeginning(active), state) => *state = State::Active(active),
-            (Route::FileEnding, state) => *state = State::Off,
+            (Route::FileBeginning(begun), state) => *state = begun.map_or(State::Off, State::Active),
+            (Route::FileEnding, state) => {
+                *state = State::Off;
+                // Another storage that failed is left alone.
+                if let Medium::Beside { .. } = self.medium {
+                    self.medium.remove();
+                }
+            }
             (Route::File, state) => {
                 self.unlogged = false;
                 if let State::Active(active) = state {
-                    active.end = 0;
+                    active.end = FIRST_RECORD;
                 }
             }
             (Route::Log { record }, State::Active(active)) => {
@@ -429,17 +501,22 @@ impl CommitLog {
     }
 
     /// Brings the file up to date before it is closed, and removes the log.
-    pub(super) fn close(&mut self, database: &Database) {
+    pub(super) fn close(&mut self, database: &Database, quick: bool) {
         if !self.is_active() {
             return;
         }
         let closed = guard(|| {
-            let transaction = database.begin_write().map_err(from_redb)?;
+            let mut transaction = database.begin_write().map_err(from_redb)?;
+            transaction.set_quick_repair(quick);
             forget(&transaction).and_then(|()| transaction.commit().map_err(from_commit))
         });
-        self.state = State::Off;
+        // Gives the log's lock back.
+        self.state = State::Absent;
         match closed {
-            Ok(()) => self.medium.remove(),
+            Ok(()) => {
+                self.unlogged = false;
+                self.medium.remove();
+            }
             Err(error) => {
                 tracing::warn!(kind = %error.kind(), "the log stays beside the file, and is applied when it is next opened");
             }
@@ -469,19 +546,19 @@ impl Active {
 /// What the records behind `applied` come to.
 ///
 /// Numbers only rise, and a log that begins anew is overwritten from its start: behind the newest record lie older ones, or what is left of them.
-fn read_on(log: &[u8], applied: Applied) -> Result<WriteBatch> {
+fn read_on(log: &[u8], applied: Applied, discard: bool) -> Result<WriteBatch> {
     let mut rows = WriteBatch::new();
     let mut newest = applied.number;
-    let mut before = None;
-    let mut at = 0;
+    let mut before: Option<u64> = None;
+    let mut at = record::SECTOR;
     while let Some(found) = log.get(at..).and_then(|rest| record::find(rest, applied.id)) {
-        if before.is_some_and(|before| found.number != before + 1) {
+        if before.is_some_and(|before| before.checked_add(1) != Some(found.number)) {
             break;
         }
-        if found.number > newest + 1 {
-            return Err(damaged("the log begins behind the state of the file"));
-        }
         if found.number > newest {
+            if newest.checked_add(1) != Some(found.number) {
+                return Err(damaged("the log begins behind the state of the file"));
+            }
             let batch = record::decode(found.payload);
             rows.absorb(batch.ok_or_else(|| damaged("the log holds what this version cannot read"))?);
             newest = found.number;
@@ -491,7 +568,7 @@ fn read_on(log: &[u8], applied: Applied) -> Result<WriteBatch> {
     }
     let behind = (at..log.len()).step_by(record::SECTOR);
     for rest in behind.filter_map(|at| log.get(at..)) {
-        if record::find(rest, applied.id).is_some_and(|found| found.number > newest) {
+        if !discard && record::find(rest, applied.id).is_some_and(|found| found.number > newest) {
             return Err(damaged("the log is damaged in the middle"));
         }
     }

@@ -60,7 +60,9 @@ fn what_is_logged_survives_without_the_file() {
         discard_log: true,
         ..options()
     };
-    let without = pair.after_power_loss().open_with(discarding).unwrap();
+    let without = pair.after_power_loss();
+    bytes(&without.log).clear();
+    let without = without.open_with(discarding).unwrap();
     assert_eq!(count(&without), 2, "the others are in the log alone");
     let left = pair.after_power_loss();
     assert_eq!(count(&left.open()), 40);
@@ -165,10 +167,10 @@ fn a_torn_record_ends_the_log_and_damage_before_another_is_damage() {
     let backend = pair.open();
     numbered(&backend, 0..10);
     let left = pair.after_power_loss();
-    // The first two commits went to the file; each record takes one sector.
+    // The first two commits went to the file; each record takes one sector, behind the header.
     for sector in 0..8 {
         let torn = left.after_power_loss();
-        bytes(&torn.log)[sector * 512 + 60] ^= 1;
+        bytes(&torn.log)[(1 + sector) * 512 + 60] ^= 1;
         if sector == 7 {
             assert_eq!(count(&torn.open()), 9);
         } else {
@@ -267,4 +269,132 @@ fn every_setting_recovers_a_log_but_a_reader_does_not() {
         count(&RedbBackend::open(&path("one"), read_only_options()).unwrap()),
         20
     );
+}
+
+#[test]
+fn a_counter_that_is_written_itself_is_the_same_after_recovery() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    let key = crate::keyspace::keys::counter(Keyspace::Set, b"p");
+    let counted = |backend: &RedbBackend| {
+        let mut found = None;
+        let snapshot = backend.snapshot().unwrap();
+        snapshot
+            .get(Keyspace::Counter, &key, &mut |value| found = Some(value.to_vec()))
+            .unwrap();
+        found
+    };
+    let count = |delta: i64| {
+        commit_as(&backend, Durability::Immediate, |batch| {
+            batch.count(Keyspace::Set, b"p".to_vec(), delta);
+        })
+        .unwrap();
+    };
+    count(12);
+    count(1);
+    for (delta, mended) in [(-4, 6), (-5, 9)] {
+        count(delta);
+        // As a repair does.
+        commit_as(&backend, Durability::Immediate, |batch| {
+            batch.delete(Keyspace::Counter, key.clone());
+            batch.count(Keyspace::Set, b"p".to_vec(), mended);
+        })
+        .unwrap();
+        assert_eq!(counted(&pair.after_power_loss().open()), counted(&backend));
+    }
+}
+
+#[test]
+fn giving_up_a_log_does_not_give_up_a_sound_one() {
+    let discarding = RedbOptions {
+        discard_log: true,
+        ..options()
+    };
+    let pair = Pair::default();
+    let backend = pair.open_with(discarding).unwrap();
+    numbered(&backend, 0..20);
+    assert_eq!(count(&pair.after_power_loss().open_with(discarding).unwrap()), 20);
+    // What is before the damage is kept.
+    let left = pair.after_power_loss();
+    bytes(&left.log)[(1 + 9) * 512 + 60] ^= 1;
+    assert_eq!(left.refusal(), ErrorKind::Corrupt);
+    assert_eq!(count(&left.open_with(discarding).unwrap()), 11);
+    // A write to the file fails, and it is opened again.
+    pair.file.fail_write(1, io::ErrorKind::StorageFull);
+    put(&backend, b"large", &vec![1; 2 << 20]).unwrap_err();
+    pair.file.mend();
+    backend.reopen().unwrap();
+    assert!(count(&backend) >= 20);
+}
+
+#[test]
+fn what_is_no_log_and_a_log_in_use_are_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("one");
+    let log = directory.path().join("one-log");
+    let filled = |path: &Path| {
+        let backend = RedbBackend::create(path, options(), |_| Ok(())).unwrap();
+        numbered(&backend, 0..10);
+        backend
+    };
+    std::fs::write(&log, "a diary of someone else's").unwrap();
+    let backend = filled(&path);
+    assert_eq!(std::fs::read(&log).unwrap(), b"a diary of someone else's");
+    drop(backend);
+    assert!(log.exists());
+    std::fs::remove_file(&log).unwrap();
+    std::fs::remove_file(&path).unwrap();
+
+    let first = filled(&path);
+    // Its file is moved away, and another takes its place.
+    std::fs::rename(&path, directory.path().join("two")).unwrap();
+    let second = filled(&path);
+    let held = std::fs::read(&log).unwrap();
+    drop(second);
+    assert_eq!(std::fs::read(&log).unwrap(), held, "the log of another");
+    drop(first);
+    assert!(!log.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_log_goes_by_the_files_own_name_and_mode() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    drop(RedbBackend::create(&path("one"), options(), |_| Ok(())).unwrap());
+    std::fs::set_permissions(path("one"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    symlink(path("one"), path("current")).unwrap();
+    let backend = RedbBackend::open(&path("current"), options()).unwrap();
+    numbered(&backend, 0..10);
+    assert!(!path("current-log").exists());
+    let mode = std::fs::metadata(path("one-log")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn of_two_who_recover_one_applies_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let backend = RedbBackend::create(&path("one"), options(), |_| Ok(())).unwrap();
+    numbered(&backend, 0..10);
+    commit_as(&backend, Durability::Immediate, |batch| {
+        batch.count(Keyspace::Set, b"p".to_vec(), 5);
+    })
+    .unwrap();
+    std::fs::copy(path("one"), path("two")).unwrap();
+    std::fs::copy(path("one-log"), path("two-log")).unwrap();
+    let shared = RedbOptions {
+        concurrency: Concurrency::MultiWriter,
+        ..options()
+    };
+    let opened: Vec<RedbBackend> = std::thread::scope(|scope| {
+        let open = || RedbBackend::open(&path("two"), shared).unwrap();
+        let others = [scope.spawn(open), scope.spawn(open), scope.spawn(open)];
+        others.into_iter().map(|other| other.join().unwrap()).collect()
+    });
+    for backend in &opened {
+        let snapshot = backend.snapshot().unwrap();
+        assert_eq!(snapshot.count(Keyspace::Set, &[b"p"]).unwrap(), 5);
+    }
 }
