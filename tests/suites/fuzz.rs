@@ -34,3 +34,8 @@ fn what_is_like_the_seeds_breaks_nothing() {
 fn each_target_has_its_binary() {
     corpus::check_binaries(&TARGETS);
 }
+
+#[test]
+fn each_target_was_run_and_the_documentation_shows_it() {
+    corpus::check_results(&TARGETS);
+}

@@ -154,7 +154,7 @@ fn requests() -> Vec<String> {
         ),
         (
             format!("DELETE /v1/data-stores\n{JSON}\n{traced}"),
-            json!({"ids": ["{store}", "{empty}"]}).to_string(),
+            json!({"ids": ["{empty}", "{store}"]}).to_string(),
         ),
         (
             format!("DELETE /v1/data-sets\n{JSON}\nif-match: \"1\""),

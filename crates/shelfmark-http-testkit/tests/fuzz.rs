@@ -42,3 +42,8 @@ fn each_target_has_its_binary_and_each_binary_its_target() {
     names.sort_unstable();
     assert_eq!(corpus::binaries(), names);
 }
+
+#[test]
+fn each_target_was_run_and_the_documentation_shows_it() {
+    corpus::check_results(&TARGETS);
+}

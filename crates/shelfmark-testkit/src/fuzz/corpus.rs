@@ -46,6 +46,22 @@ pub fn check_binaries(targets: &[(&str, Target)]) {
     }
 }
 
+/// Checks that what `fuzz/run` noted last has each target, and that the documentation shows just that.
+///
+/// # Panics
+///
+/// Where a target was never run, or the documentation shows something else.
+pub fn check_results(targets: &[(&str, Target)]) {
+    let results = sure(fs::read_to_string(folder().join("results.txt")));
+    for (name, _) in targets {
+        let noted = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(": "));
+        assert!(results.lines().any(noted), "fuzz/run never ran {name}: {results}");
+    }
+    let shown = sure(fs::read_to_string(folder().join("../docs/reliability.md")));
+    let block = format!("`fuzz/results.txt`:\n\n```\n{results}```\n");
+    assert!(shown.contains(&block), "docs/reliability.md does not show {results}");
+}
+
 /// Checks that the seeds are in the corpus; with `SHELFMARK_WRITE_CORPUS` it writes them there anew.
 ///
 /// # Panics
