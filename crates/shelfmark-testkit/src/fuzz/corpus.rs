@@ -59,7 +59,10 @@ pub fn check_results(targets: &[(&str, Target)]) {
     }
     let shown = sure(fs::read_to_string(folder().join("../docs/reliability.md")));
     let block = format!("`fuzz/results.txt`:\n\n```\n{results}```\n");
-    assert!(shown.contains(&block), "docs/reliability.md does not show {results}");
+    assert!(
+        shown.contains(&block),
+        "docs/reliability.md does not show {results}"
+    );
 }
 
 /// Checks that the seeds are in the corpus; with `SHELFMARK_WRITE_CORPUS` it writes them there anew.
