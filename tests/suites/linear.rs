@@ -542,6 +542,13 @@ impl Pool {
         }
     }
 
+    /// Whether operations to come may name it.
+    pub(super) fn knows(&self, id: Uuid) -> bool {
+        [&self.stores, &self.assets, &self.sets]
+            .iter()
+            .any(|ids| ids.contains(&id))
+    }
+
     /// Mostly one that is there.
     fn any(&mut self, random: &mut Random, kind: EntityKind) -> Ref {
         let ids = self.of(kind);

@@ -8,13 +8,16 @@ use proptest::test_runner::{
 use shelfmark::ErrorKind;
 use shelfmark::backend::Keyspace;
 use shelfmark_testkit::run::{Tally, run};
-use shelfmark_testkit::strategy::{from_seed, sequence};
+use shelfmark_testkit::strategy::{among_many, from_seed, sequence};
 use shelfmark_testkit::{CatalogSetup, MemoryBackend, Oracle, Storage, System};
 
 use crate::support::rows;
 
 /// The most operations of one sequence.
 const MOST: usize = 100;
+
+/// So many data sets fill more than two pages.
+const MANY: usize = 60;
 
 /// So many cases bring about everything that can come up.
 const ENOUGH: u32 = 256;
@@ -37,6 +40,11 @@ const EXPECTED: &[ErrorKind] = &[
     ErrorKind::KeyReused,
 ];
 
+/// What the sequences depend on.
+fn seed() -> u64 {
+    std::env::var("SHELFMARK_MODEL_SEED").map_or(1, |seed| seed.parse().expect("a number"))
+}
+
 /// The number of cases is proptest's, which `PROPTEST_CASES` raises. The same sequences each time, unless `SHELFMARK_MODEL_SEED` names others.
 #[test]
 fn the_catalog_does_what_the_oracle_says() {
@@ -49,7 +57,7 @@ fn the_catalog_does_what_the_oracle_says() {
     };
     let cases = config.cases;
     let tally = RefCell::new(Tally::default());
-    let seed: u64 = std::env::var("SHELFMARK_MODEL_SEED").map_or(1, |seed| seed.parse().expect("a number"));
+    let seed = seed();
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -74,7 +82,20 @@ fn the_catalog_does_what_the_oracle_says() {
         "never done: {:?} of {tally:#?}",
         tally.never_done()
     );
-    assert!(tally.most_entities > 50, "{tally:#?}");
+}
+
+/// More than two pages of them: the sequences above come to that many only now and then.
+#[test]
+fn a_catalog_with_many_entities_does_so_too() {
+    let first = seed();
+    for seed in first..first + 8 {
+        let (setup, operations) = among_many(seed, MOST, MANY);
+        let mut tally = Tally::default();
+        if let Err(wrong) = run(setup, &operations, &mut tally) {
+            panic!("seed {seed}: {wrong}");
+        }
+        assert!(tally.most_entities > MANY, "seed {seed}: {tally:#?}");
+    }
 }
 
 /// Whatever is done: without a feed and without undrop nothing remembers the past but the answers to requests with an idempotency key.

@@ -15,24 +15,35 @@ use crate::environment::TestEnvironment;
 use crate::memory::MemoryBackend;
 use crate::storage::{Rows, rows_of};
 
-pub(super) const TENANT: &str = "acme";
+/// The tenant whose entities a [`Fixture`] names.
+pub const TENANT: &str = "acme";
 const KEY: &str = "request-1";
 
-/// The ids in the catalog, and its rows.
-pub(super) struct Fixture {
-    pub(super) store: StoreId,
-    pub(super) asset: AssetId,
-    pub(super) set: SetId,
-    /// Went with an asset that was deleted.
-    dropped: AssetId,
-    pub(super) rows: Rows,
+/// A small catalog with a row in every keyspace, the same each time.
+pub struct Fixture {
+    /// A store that holds an asset.
+    pub store: StoreId,
+    /// A store that holds nothing.
+    pub empty: StoreId,
+    /// An asset that holds sets.
+    pub asset: AssetId,
+    /// One of those.
+    pub set: SetId,
+    /// An asset that was deleted, and is kept.
+    pub dropped: AssetId,
+    /// All of its rows.
+    pub rows: Rows,
 }
 
-fn options() -> Options {
+/// Each environment gives ids of its own.
+const MADE_IN: u64 = 1;
+const OPENED_IN: u64 = 2;
+
+fn options(environment: u64) -> Options {
     Options::new()
         .change_feed(true)
         .undrop(Duration::from_secs(3_600))
-        .environment(TestEnvironment::new(1).environment())
+        .environment(TestEnvironment::new(environment).environment())
 }
 
 pub(super) fn session(catalog: &Catalog) -> Session {
@@ -41,14 +52,14 @@ pub(super) fn session(catalog: &Catalog) -> Session {
 
 impl Fixture {
     /// The one that all executions share.
-    pub(super) fn get() -> &'static Self {
+    pub fn get() -> &'static Self {
         static FIXTURE: OnceLock<Fixture> = OnceLock::new();
         FIXTURE.get_or_init(|| sure(Self::make()))
     }
 
     fn make() -> Result<Self, Error> {
         let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
-        let catalog = options().on_backend(Arc::clone(&backend))?;
+        let catalog = options(MADE_IN).on_backend(Arc::clone(&backend))?;
         let session = session(&catalog);
         let store = session.create(NewDataStore {
             name: Some("Warehouse".to_owned()),
@@ -76,7 +87,7 @@ impl Fixture {
         };
         let (kept, dropped) = (assets[0], assets[1]);
         let sets = session.create_all([set(kept, "orders"), set(kept, "Ledger"), set(dropped, "old")])?;
-        session.create_once(
+        let once = session.create_once(
             &sure(IdempotencyKey::new(KEY)),
             NewDataStore::new("once", "postgres"),
         )?;
@@ -86,6 +97,7 @@ impl Fixture {
             .create(NewDataStore::new("other", "postgres"))?;
         Ok(Self {
             store: store.id,
+            empty: once.value.id,
             asset: kept,
             set: sets[0],
             dropped,
@@ -99,15 +111,13 @@ impl Fixture {
     ///
     /// What opening one gives.
     pub(super) fn open(rows: &Rows) -> Result<Catalog, Error> {
-        let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
-        backend.commit(CommitOptions::default(), &mut |_| {
-            let mut batch = WriteBatch::new();
-            for ((space, key), value) in rows {
-                batch.put(*space, key.clone(), value.clone());
-            }
-            Ok(batch)
-        })?;
-        options().on_backend(backend)
+        options(OPENED_IN).on_backend(on_memory(rows)?)
+    }
+
+    /// A catalog of its own with the fixture's rows, and the backend that it is on.
+    pub fn restored(&self) -> (Catalog, Arc<dyn Backend>) {
+        let backend = sure(on_memory(&self.rows));
+        (sure(options(OPENED_IN).on_backend(Arc::clone(&backend))), backend)
     }
 
     /// The keyspaces that have rows.
@@ -162,6 +172,18 @@ impl Fixture {
             typed(other.create(NewDataStore::new("new", "postgres")));
         }
     }
+}
+
+fn on_memory(rows: &Rows) -> Result<Arc<dyn Backend>, Error> {
+    let backend = MemoryBackend::new();
+    backend.commit(CommitOptions::default(), &mut |_| {
+        let mut batch = WriteBatch::new();
+        for ((space, key), value) in rows {
+            batch.put(*space, key.clone(), value.clone());
+        }
+        Ok(batch)
+    })?;
+    Ok(Arc::new(backend))
 }
 
 fn lists<E: Entity>(session: &Session) {

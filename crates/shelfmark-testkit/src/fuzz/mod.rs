@@ -1,7 +1,9 @@
 //! What the fuzzers do with their bytes: one function for each target, which panics where a promise is broken.
 //!
-//! `fuzz/` at the root of the repository gives them to libFuzzer, and a test on stable replays its kept corpus through them.
+//! `fuzz/` at the root of the repository gives them to libFuzzer, and a test on stable replays its kept [corpus] through them. Those of the HTTP facade are in
+//! `shelfmark-http-testkit`, so that nothing asynchronous is built for the tests of the engine.
 
+pub mod corpus;
 mod decoding;
 mod fixture;
 mod inputs;
@@ -9,6 +11,7 @@ mod seeds;
 mod sequences;
 
 pub use decoding::{key, record};
+pub use fixture::{Fixture, TENANT};
 pub use inputs::{data_package, patch, text};
 pub use seeds::{Seed, seeds};
 pub use sequences::{backend_faults, operations, storage_faults};
@@ -29,7 +32,7 @@ pub const TARGETS: [(&str, Target); 8] = [
 ];
 
 /// Takes the first `N` bytes off, zeroes where there are fewer.
-fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
+pub fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
     let mut taken = [0; N];
     let (head, rest) = bytes.split_at(N.min(bytes.len()));
     taken[..head.len()].copy_from_slice(head);
@@ -38,8 +41,12 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
 }
 
 /// The value of a result that can be nothing but one.
+///
+/// # Panics
+///
+/// On an error: then a promise is broken.
 #[track_caller]
-fn sure<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+pub fn sure<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => panic!("{error}"),

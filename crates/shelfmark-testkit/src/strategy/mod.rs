@@ -11,13 +11,13 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use shelfmark::EntityKind;
+use shelfmark::{EntityKind, NewDataAsset, NewDataSet, NewDataStore};
 
 pub use self::inputs::draft;
 pub use self::queries::read_op;
 
 use self::queries::{query, selection};
-use crate::operation::{Actor, End, Expect, Operation, Ref, Step, Target, Tenant, WriteOp};
+use crate::operation::{Actor, Draft, End, Expect, Input, Operation, Ref, Step, Target, Tenant, WriteOp};
 use crate::run::Setup;
 use crate::system::CatalogSetup;
 
@@ -46,6 +46,45 @@ pub fn sequence(most: usize) -> impl Strategy<Value = (Setup, Vec<Operation>)> {
         operations.extend(more);
         (setup, operations)
     })
+}
+
+/// The operations of the sequence of this seed, with `sets` sets created before and as many after them, none of which anything refuses: so there are at least
+/// that many when it ends, whatever the operations do.
+pub fn among_many(seed: u64, most: usize, sets: usize) -> (Setup, Vec<Operation>) {
+    let (setup, operations) = from_seed(seed, most);
+    let mut all = many("early", sets);
+    all.extend(operations);
+    all.extend(many("late", sets));
+    (setup, all)
+}
+
+/// Creates a store, an asset and so many sets in one asset, under technical names that nothing else has.
+fn many(name: &str, sets: usize) -> Vec<Operation> {
+    let named = |number: usize| format!("{name} {number}");
+    let store = NewDataStore::new(named(0), "postgres");
+    // The draft names the parent.
+    let asset = NewDataAsset {
+        technical_name: named(0),
+        app_type: "qix-df".to_owned(),
+        ..NewDataAsset::default()
+    };
+    let set = |number| NewDataSet {
+        technical_name: named(number),
+        qri: "qdf:files:acme:many".to_owned(),
+        secure_qri: "qri:many".to_owned(),
+        ..NewDataSet::default()
+    };
+    [Input::Store(Box::new(store)), Input::Asset(Box::new(asset))]
+        .into_iter()
+        .chain((0..sets).map(|number| Input::Set(Box::new(set(number)))))
+        .map(|input| {
+            let draft = Draft {
+                parent: Some(Ref::Live(0)),
+                input,
+            };
+            Operation::Write(Tenant::One, Actor::Ann, WriteOp::Create(draft))
+        })
+        .collect()
 }
 
 /// The sequence of this seed: always the same one.
