@@ -382,6 +382,12 @@ pub(crate) mod bounds {
         KeyRange::prefix(&tenant.0.to_be_bytes())
     }
 
+    /// The rows of entities from `first` to `last`, both included.
+    pub(crate) fn entities_between(tenant: TenantNumber, first: Uuid, last: Uuid) -> KeyRange {
+        let end = KeyRange::prefix(&keys::entity(tenant, last)).end;
+        KeyRange::new(keys::entity(tenant, first).to_vec(), end)
+    }
+
     /// The index entries of one parent's children, in any order's keyspace.
     pub(crate) fn children(parent: Parent) -> KeyRange {
         KeyRange::prefix(&keys::parent(parent))

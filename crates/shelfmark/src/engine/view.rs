@@ -40,6 +40,20 @@ impl TenantView<'_> {
             .get(entities(id.kind()), &keys::entity(tenant, id.uuid()), &mut |_| {})
     }
 
+    /// Which of these entities of a kind are there. One round trip.
+    pub(crate) fn exist(&self, kind: EntityKind, ids: &[EntityId]) -> Result<Vec<bool>> {
+        let mut there = vec![false; ids.len()];
+        if ids.is_empty() {
+            return Ok(there);
+        }
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+        self.rows(entities(kind), &ids, &mut |at, _, _| {
+            there[at] = true;
+            Ok(())
+        })?;
+        Ok(there)
+    }
+
     /// Shows the head to `visit`, borrowed from the stored bytes.
     pub(crate) fn head<E: Entity, R>(
         &self,
@@ -115,7 +129,7 @@ impl TenantView<'_> {
         let Some(state) = self.state::<E>(id, schemas)? else {
             return Ok(None);
         };
-        let inherited = self.inherited(state.lineage, &mut InheritedCache::new())?;
+        let inherited = self.read_inherited(state.lineage)?;
         Ok(Some(E::assemble(id, self.name, state, inherited)))
     }
 
@@ -197,7 +211,7 @@ impl TenantView<'_> {
         }
     }
 
-    /// What an entity shows of its ancestors.
+    /// What an entity shows of its ancestors; read once for all that have the same.
     pub(crate) fn inherited(&self, lineage: Lineage, cache: &mut InheritedCache) -> Result<Inherited> {
         let Some(nearest) = lineage.nearest() else {
             return Ok(Inherited::default());
@@ -207,32 +221,46 @@ impl TenantView<'_> {
         }
         let inherited = match (nearest, lineage.store) {
             (EntityId::Asset(asset), Some(store)) => {
-                let asset_name = self
-                    .head::<DataAsset, _>(asset.uuid(), |head| Ok(head.name().map(str::to_owned)))?
-                    .ok_or_else(|| self.orphan(nearest))?;
+                let of_store = Lineage {
+                    store: Some(store),
+                    asset: None,
+                };
                 Inherited {
-                    asset_name,
-                    ..self.inherited(
-                        Lineage {
-                            store: Some(store),
-                            asset: None,
-                        },
-                        cache,
-                    )?
+                    asset_name: self.asset_name(asset)?,
+                    ..self.inherited(of_store, cache)?
                 }
             }
-            _ => self
-                .head::<DataStore, _>(nearest.uuid(), |head| {
-                    Ok(Inherited {
-                        asset_name: None,
-                        store_name: head.name().map(str::to_owned),
-                        store_type: head.type_name().unwrap_or_default().to_owned(),
-                    })
-                })?
-                .ok_or_else(|| self.orphan(nearest))?,
+            _ => self.read_inherited(lineage)?,
         };
         cache.insert(nearest, inherited.clone());
         Ok(inherited)
+    }
+
+    /// What one entity shows of its ancestors: one row for each.
+    fn read_inherited(&self, lineage: Lineage) -> Result<Inherited> {
+        let asset_name = match lineage.asset {
+            Some(asset) => self.asset_name(asset)?,
+            None => None,
+        };
+        let Some(store) = lineage.store else {
+            return Ok(Inherited {
+                asset_name,
+                ..Inherited::default()
+            });
+        };
+        self.head::<DataStore, _>(store.uuid(), |head| {
+            Ok(Inherited {
+                asset_name,
+                store_name: head.name().map(str::to_owned),
+                store_type: head.type_name().unwrap_or_default().to_owned(),
+            })
+        })?
+        .ok_or_else(|| self.orphan(store.into()))
+    }
+
+    fn asset_name(&self, asset: AssetId) -> Result<Option<String>> {
+        self.head::<DataAsset, _>(asset.uuid(), |head| Ok(head.name().map(str::to_owned)))?
+            .ok_or_else(|| self.orphan(asset.into()))
     }
 
     fn orphan(&self, parent: EntityId) -> Error {

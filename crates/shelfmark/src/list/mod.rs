@@ -1,5 +1,6 @@
 //! Lists: what to select, in which order, which page of it.
 
+mod best;
 mod cursor;
 mod filter;
 mod page;
@@ -10,6 +11,7 @@ mod sort;
 mod source;
 mod stream;
 mod topk;
+mod walk;
 
 use crate::Entity;
 
