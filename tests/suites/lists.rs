@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use shelfmark::backend::{Backend, Keyspace};
 use shelfmark::{
-    AssetId, Cursor, DataAsset, DataSet, DataStore, Expectation, Filter, NewDataSet, NewDataStore, Page,
-    Query, Read, Session, StoreId, Timestamp, Write,
+    AssetId, Cursor, DataAsset, DataSet, DataStore, Expectation, Filter, NewDataSet, NewDataStore, Options,
+    Page, Query, Read, Session, StoreId, Timestamp, Write,
 };
 use shelfmark_testkit::{CountingBackend, Counts, MemoryBackend};
 
@@ -338,6 +338,52 @@ fn a_sort_over_most_of_a_kind_reads_its_rows_alone() {
         counts.space(Keyspace::Set).rows_read() <= children + 20,
         "{counts}"
     );
+}
+
+#[test]
+fn sets_of_others_stay_out_of_what_reads_all_rows_and_out_of_a_cascade() {
+    let memory: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
+    for backend in [
+        memory,
+        Options::new().in_memory_backend().expect("a backend in memory"),
+    ] {
+        let session = session(&catalog_on(&backend), "acme");
+        let store = session.create(new_store("warehouse")).unwrap().id;
+        let [large, small] =
+            ["large", "small"].map(|name| session.create(new_asset(store, name)).unwrap().id);
+        for n in 0..30 {
+            let asset = if n % 3 == 1 { small } else { large };
+            session
+                .create(NewDataSet {
+                    tags: vec![format!("tag {}", n % 2)],
+                    description: Some(format!("{}", 99 - n)),
+                    ..new_set(asset, &format!("set {n}"))
+                })
+                .unwrap();
+        }
+        for (asset, count) in [(large, 20), (small, 10)] {
+            for sort in ["description", "-description", "qri,-name", "ownerId"] {
+                let query = Query::<DataSet>::of(asset).sort(sort).limit(50);
+                let page = session.list(&query).unwrap();
+                assert_eq!(
+                    (page.items.len() as u64, page.total),
+                    (count, Some(count)),
+                    "{sort}"
+                );
+                assert!(page.items.iter().all(|set| set.data_asset_info.id == asset));
+                let tagged = session.list(&query.filter(Filter::new().tag("tag 1"))).unwrap();
+                assert_eq!(tagged.total, Some(count / 2), "{sort}");
+            }
+        }
+        session.delete(large, Expectation::Any).unwrap();
+        let left = session.list(&Query::<DataSet>::new().limit(50)).unwrap();
+        assert_eq!(left.total, Some(10));
+        assert_eq!(left.items.len(), 10);
+        assert!(left.items.iter().all(|set| set.data_asset_info.id == small));
+        // Those that are left lie together.
+        session.delete(small, Expectation::Any).unwrap();
+        assert_eq!(session.list(&Query::<DataSet>::new()).unwrap().items, []);
+    }
 }
 
 #[test]

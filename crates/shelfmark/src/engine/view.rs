@@ -6,12 +6,13 @@ use std::ops::ControlFlow;
 use uuid::Uuid;
 
 use crate::backend::{Direction, KeyRange, Keyspace, Snapshot};
-use crate::entity::{Entity, Head as _, Inherited, Lineage, State};
+use crate::entity::{Entity, Head as _, Inherited, Lineage, State, skim};
 use crate::envelope;
 use crate::error::{Error, Result};
 use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
 use crate::index::{children_counter, total_counter};
 use crate::keyspace::{Parent, TenantNumber, bounds, entities, keys};
+use crate::sortkey::Scalar;
 use crate::{DataAsset, DataStore};
 
 /// A view, and the tenant as this view knows it.
@@ -60,6 +61,15 @@ impl TenantView<'_> {
         id: Uuid,
         visit: impl FnOnce(E::Head<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
+        self.row::<E, R>(id, |key, value| decode_head::<E>(key, value).and_then(visit))
+    }
+
+    /// Shows key and value of the entity's row.
+    fn row<E: Entity, R>(
+        &self,
+        id: Uuid,
+        visit: impl FnOnce(&[u8], &[u8]) -> Result<R>,
+    ) -> Result<Option<R>> {
         let Some(tenant) = self.number else {
             return Ok(None);
         };
@@ -67,8 +77,7 @@ impl TenantView<'_> {
         let mut visit = Some(visit);
         let mut result = None;
         self.snapshot.get(entities(E::KIND), &key, &mut |value| {
-            let head = decode_head::<E>(&key, value);
-            result = visit.take().map(|visit| head.and_then(visit));
+            result = visit.take().map(|visit| visit(&key, value));
         })?;
         result.transpose()
     }
@@ -248,19 +257,22 @@ impl TenantView<'_> {
                 ..Inherited::default()
             });
         };
-        self.head::<DataStore, _>(store.uuid(), |head| {
+        self.row::<DataStore, _>(store.uuid(), |key, value| {
+            let body = envelope::open(Keyspace::Store, key, value)?;
             Ok(Inherited {
                 asset_name,
-                store_name: head.name().map(str::to_owned),
-                store_type: head.type_name().unwrap_or_default().to_owned(),
+                store_name: text_at::<DataStore>(key, body, "name")?,
+                store_type: text_at::<DataStore>(key, body, "type")?.unwrap_or_default(),
             })
         })?
         .ok_or_else(|| self.orphan(store.into()))
     }
 
     fn asset_name(&self, asset: AssetId) -> Result<Option<String>> {
-        self.head::<DataAsset, _>(asset.uuid(), |head| Ok(head.name().map(str::to_owned)))?
-            .ok_or_else(|| self.orphan(asset.into()))
+        self.row::<DataAsset, _>(asset.uuid(), |key, value| {
+            text_at::<DataAsset>(key, envelope::open(Keyspace::Asset, key, value)?, "name")
+        })?
+        .ok_or_else(|| self.orphan(asset.into()))
     }
 
     fn orphan(&self, parent: EntityId) -> Error {
@@ -330,6 +342,16 @@ impl TenantView<'_> {
     pub(crate) fn all_children(&self, kind: EntityKind, parent: Parent) -> Result<Vec<Uuid>> {
         let space = crate::keyspace::IndexOrder::Creation.keyspace(kind);
         Ok(self.ids_in(space, &bounds::children(parent), usize::MAX)?.0)
+    }
+}
+
+/// The text at `path` of an encoded head, which is not decoded for it.
+fn text_at<E: Entity>(key: &[u8], body: &[u8], path: &str) -> Result<Option<String>> {
+    let position = skim::position(E::LAYOUT, path);
+    match position.and_then(|position| skim::scalar(E::LAYOUT, body, position)) {
+        Some(Scalar::Text(text)) => Ok(Some(text.to_owned())),
+        Some(Scalar::Missing) => Ok(None),
+        _ => Err(Error::corrupt(entities(E::KIND), key, "a head of another layout")),
     }
 }
 
