@@ -203,7 +203,7 @@ impl Source {
         let Some(range) = self.ranges.first().filter(|_| take > 0) else {
             return Ok(());
         };
-        let range = self.from_edge(range, direction, edge);
+        let range = self.left_from(range, direction, edge);
         let mut left = take;
         let mut outcome = Ok(());
         view.snapshot
@@ -232,7 +232,7 @@ impl Source {
         let ranges = match edge {
             None => &self.ranges,
             Some(_) => {
-                let left = |range| self.from_edge(range, direction, edge).into_owned();
+                let left = |range| self.left_from(range, direction, edge).into_owned();
                 ranges = self.ranges.iter().map(left).collect();
                 &ranges
             }
@@ -253,7 +253,7 @@ impl Source {
         outcome.map(|()| best.into_sorted())
     }
 
-    fn from_edge<'r>(
+    fn left_from<'r>(
         &self,
         range: &'r KeyRange,
         direction: Direction,
@@ -277,7 +277,7 @@ impl Source {
         let ranges = self
             .ranges
             .iter()
-            .map(|range| self.from_edge(range, direction, edge).into_owned());
+            .map(|range| self.left_from(range, direction, edge).into_owned());
         Walker::in_order(self.space, ranges, self.prefix, direction, skip)
     }
 
