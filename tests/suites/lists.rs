@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use shelfmark::backend::{Backend, Keyspace};
 use shelfmark::{
-    AssetId, Cursor, DataSet, DataStore, Expectation, Filter, NewDataSet, NewDataStore, Page, Query, Read,
-    Session, StoreId, Timestamp, Write,
+    AssetId, Cursor, DataAsset, DataSet, DataStore, Expectation, Filter, NewDataSet, NewDataStore, Options,
+    Page, Query, Read, Session, StoreId, Timestamp, Write,
 };
 use shelfmark_testkit::{CountingBackend, Counts, MemoryBackend};
 
@@ -264,6 +264,126 @@ fn a_page_without_a_total_reads_no_more_than_it_must() {
         .unwrap()
         .total;
     assert_eq!(records(narrow), matching.unwrap() + 20);
+}
+
+#[test]
+fn names_come_as_entities_do_wherever_they_are_found() {
+    let spread = Spread::new(240);
+    let first = spread
+        .session
+        .list(&Query::<DataAsset>::of(spread.store))
+        .unwrap()
+        .items[0]
+        .id;
+    let selections = [
+        (Query::<DataSet>::of(first).limit(4), "one parent"),
+        (Query::of(spread.store).limit(29), "many parents"),
+        (Query::new().limit(29), "all"),
+    ];
+    for (query, selected) in selections {
+        for sort in ["name", "-name", "-technicalName", "description"] {
+            for filter in [Filter::new(), Filter::new().name_prefix("0"), odd()] {
+                let query = query.clone().sort(sort).filter(filter);
+                let mut at = query.clone();
+                let mut pages = 0;
+                loop {
+                    let whole = spread.session.list(&at).unwrap();
+                    let named = spread.session.list_names(&at).unwrap();
+                    let expected: Vec<_> = whole.items.iter().map(|set| (set.id, set.name.clone())).collect();
+                    let found: Vec<_> = named.items.iter().map(|set| (set.id, set.name.clone())).collect();
+                    assert_eq!(found, expected, "{selected} by {sort}, page {pages}");
+                    assert_eq!(
+                        (named.total, named.page, &named.next, &named.prev),
+                        (whole.total, whole.page, &whole.next, &whole.prev)
+                    );
+                    // The same page by its number, and from behind.
+                    let numbered = spread.session.list_names(&query.clone().page(pages)).unwrap();
+                    assert_eq!(numbered.items, named.items);
+                    let Some(next) = named.next else { break };
+                    at = query.clone().cursor(next);
+                    let behind = spread.session.list_names(&at).unwrap();
+                    let back = query.clone().cursor(behind.prev.unwrap());
+                    assert_eq!(spread.session.list_names(&back).unwrap().items, named.items);
+                    pages += 1;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sort_over_most_of_a_kind_reads_its_rows_alone() {
+    let spread = Spread::new(1_000);
+    let all = Query::<DataSet>::of(spread.store).sort("description").limit(20);
+    let (_, counts) = spread.measure(|session| session.list_names(&all).unwrap());
+    assert_eq!(counts.space(Keyspace::SetByAsset).visited, 0, "{counts}");
+    assert_eq!(counts.space(Keyspace::Set).scans, 1, "{counts}");
+    // Of few, what the index tells of.
+    let assets = spread
+        .session
+        .list(&Query::<DataAsset>::of(spread.store))
+        .unwrap();
+    let of_one = Query::<DataSet>::of(assets.items[0].id)
+        .sort("description")
+        .limit(20);
+    let (page, counts) = spread.measure(|session| session.list(&of_one).unwrap());
+    let children = page.total.unwrap();
+    assert!(
+        page.items
+            .iter()
+            .all(|set| set.data_asset_info.id == assets.items[0].id)
+    );
+    assert_eq!(counts.space(Keyspace::SetByAsset).visited, children, "{counts}");
+    assert!(
+        counts.space(Keyspace::Set).rows_read() <= children + 20,
+        "{counts}"
+    );
+}
+
+#[test]
+fn sets_of_others_stay_out_of_what_reads_all_rows_and_out_of_a_cascade() {
+    let memory: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
+    for backend in [
+        memory,
+        Options::new().in_memory_backend().expect("a backend in memory"),
+    ] {
+        let session = session(&catalog_on(&backend), "acme");
+        let store = session.create(new_store("warehouse")).unwrap().id;
+        let [large, small] =
+            ["large", "small"].map(|name| session.create(new_asset(store, name)).unwrap().id);
+        for n in 0..30 {
+            let asset = if n % 3 == 1 { small } else { large };
+            session
+                .create(NewDataSet {
+                    tags: vec![format!("tag {}", n % 2)],
+                    description: Some(format!("{}", 99 - n)),
+                    ..new_set(asset, &format!("set {n}"))
+                })
+                .unwrap();
+        }
+        for (asset, count) in [(large, 20), (small, 10)] {
+            for sort in ["description", "-description", "qri,-name", "ownerId"] {
+                let query = Query::<DataSet>::of(asset).sort(sort).limit(50);
+                let page = session.list(&query).unwrap();
+                assert_eq!(
+                    (page.items.len() as u64, page.total),
+                    (count, Some(count)),
+                    "{sort}"
+                );
+                assert!(page.items.iter().all(|set| set.data_asset_info.id == asset));
+                let tagged = session.list(&query.filter(Filter::new().tag("tag 1"))).unwrap();
+                assert_eq!(tagged.total, Some(count / 2), "{sort}");
+            }
+        }
+        session.delete(large, Expectation::Any).unwrap();
+        let left = session.list(&Query::<DataSet>::new().limit(50)).unwrap();
+        assert_eq!(left.total, Some(10));
+        assert_eq!(left.items.len(), 10);
+        assert!(left.items.iter().all(|set| set.data_asset_info.id == small));
+        // Those that are left lie together.
+        session.delete(small, Expectation::Any).unwrap();
+        assert_eq!(session.list(&Query::<DataSet>::new()).unwrap().items, []);
+    }
 }
 
 #[test]

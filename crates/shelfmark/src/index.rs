@@ -165,10 +165,9 @@ pub(crate) fn stage_all_children_gone(
     }
 }
 
-/// Stages the removal of a set's entries that do not lie under its parent.
-pub(crate) fn stage_gone_apart(batch: &mut WriteBatch, tenant: TenantNumber, id: Uuid, secure_qri: &str) {
-    let entry = entry_apart(tenant, id, secure_qri);
-    batch.delete(entry.space, entry.key);
+/// Stages the removal of a set's entry that does not lie under its parent, by its key.
+pub(crate) fn stage_gone_apart(batch: &mut WriteBatch, key: Vec<u8>) {
+    batch.delete(Keyspace::SetBySecureQri, key);
 }
 
 fn entry_apart(tenant: TenantNumber, id: Uuid, secure_qri: &str) -> IndexEntry {

@@ -1,7 +1,7 @@
 //! Every keyspace, with the layout of its keys and values. Each key that belongs to a tenant begins with the tenant's number,
 //! so that nothing of another tenant lies within any range built here.
 
-use crate::backend::KeyRange;
+use crate::backend::{KeyRange, successor};
 use crate::ids::EntityKind;
 use crate::sortkey::{FOLDED_BYTES, MISSING, TextKey};
 use crate::time::Timestamp;
@@ -382,9 +382,18 @@ pub(crate) mod bounds {
         KeyRange::prefix(&tenant.0.to_be_bytes())
     }
 
+    /// The rows of entities from `first` to `last`, both included.
+    pub(crate) fn entities_between(tenant: TenantNumber, first: Uuid, last: Uuid) -> KeyRange {
+        let end = KeyRange::prefix(&keys::entity(tenant, last)).end;
+        KeyRange::new(keys::entity(tenant, first).to_vec(), end)
+    }
+
     /// The index entries of one parent's children, in any order's keyspace.
     pub(crate) fn children(parent: Parent) -> KeyRange {
-        KeyRange::prefix(&keys::parent(parent))
+        // Of thousands of parents the copies would tell.
+        let start = keys::parent(parent);
+        let end = successor(&start);
+        KeyRange::new(start, end)
     }
 
     /// The children of one parent whose folded text begins with `prefix`. One without a text does not, even where the prefix is empty.

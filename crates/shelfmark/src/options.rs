@@ -155,7 +155,7 @@ impl Options {
         self
     }
 
-    /// Opens a file whose log is missing or damaged without what cannot be read of it: up to 4 MiB of acknowledged writes are lost. Off by default: such a file is `Corrupt`. A log
+    /// Opens a file whose log is missing or damaged without what cannot be read of it: up to 16 MiB of acknowledged writes are lost. Off by default: such a file is `Corrupt`. A log
     /// that is sound is applied as ever.
     #[must_use]
     pub fn discard_log(mut self, discard: bool) -> Self {

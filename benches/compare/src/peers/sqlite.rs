@@ -157,9 +157,17 @@ pub struct Body {
     pub version: i64,
 }
 
-const BODY: &str = "SELECT d.id, d.modified, d.version, d.tags, d.name, d.technical_name, d.qri, d.secure_qri, d.type, d.description, d.properties,
+/// Every column, so that no statement is put together for a call.
+macro_rules! bodies {
+    ($condition:literal) => {
+        concat!(
+            "SELECT d.id, d.modified, d.version, d.tags, d.name, d.technical_name, d.qri, d.secure_qri, d.type, d.description, d.properties,
   d.owner, d.created_by, d.modified_by, d.schema, a.name, s.name, s.type
-  FROM data_set d JOIN asset a ON a.id = d.asset_id JOIN store s ON s.id = a.store_id ";
+  FROM data_set d JOIN asset a ON a.id = d.asset_id JOIN store s ON s.id = a.store_id ",
+            $condition
+        )
+    };
+}
 
 fn body(row: &rusqlite::Row<'_>) -> Result<Body> {
     let tags: String = row.get(3)?;
@@ -176,16 +184,15 @@ fn body(row: &rusqlite::Row<'_>) -> Result<Body> {
 
 /// A set with what it shows of its parents.
 pub fn get(connection: &Connection, id: Uuid) -> Result<Body> {
-    let mut statement = connection.prepare_cached(&format!("{BODY} WHERE d.id = ?1"))?;
+    let mut statement = connection.prepare_cached(bodies!("WHERE d.id = ?1"))?;
     let mut rows = statement.query(params![id.as_bytes()])?;
     body(rows.next()?.ok_or("a set is gone")?)
 }
 
 /// The first sets of an asset by name, with what they show of their parents.
 pub fn page_of_bodies(connection: &Connection, asset: Uuid, limit: usize) -> Result<Vec<Body>> {
-    let mut statement = connection.prepare_cached(&format!(
-        "{BODY} WHERE d.asset_id = ?1 ORDER BY d.name, d.id LIMIT ?2"
-    ))?;
+    let mut statement =
+        connection.prepare_cached(bodies!("WHERE d.asset_id = ?1 ORDER BY d.name, d.id LIMIT ?2"))?;
     let mut rows = statement.query(params![asset.as_bytes(), limit as i64])?;
     let mut bodies = Vec::new();
     while let Some(row) = rows.next()? {

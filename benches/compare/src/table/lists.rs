@@ -32,7 +32,7 @@ const NEXT_PAGE: &str = "SELECT id, name FROM data_set WHERE asset_id = ?1 AND (
 const UNINDEXED_PAGE: &str =
     "SELECT id, name FROM data_set WHERE asset_id = ?1 ORDER BY description, id LIMIT 20";
 
-type Named = Vec<(Vec<u8>, Option<String>)>;
+type Named = Vec<([u8; 16], Option<String>)>;
 
 fn named(statement: &mut rusqlite::CachedStatement<'_>, parameters: impl rusqlite::Params) -> Result<Named> {
     let rows = statement.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -44,7 +44,7 @@ fn same(page: &[shelfmark::Uuid], other: &Named) -> Result<()> {
         && page
             .iter()
             .zip(other)
-            .all(|(id, (other, _))| id.as_bytes()[..] == other[..])
+            .all(|(id, (other, _))| id.as_bytes() == other)
     {
         Ok(())
     } else {
@@ -64,7 +64,11 @@ pub fn pages(
     let asset_bytes = asset.uuid().into_bytes();
     let connection = &peer.connection;
     let depth = settings.sets as usize / 2;
-    let by_name = Query::<DataSet>::of(asset).sort("name").limit(PAGE);
+    // SQLite is not asked for a total either.
+    let by_name = Query::<DataSet>::of(asset)
+        .sort("name")
+        .limit(PAGE)
+        .without_total();
     let ids = |page: &shelfmark::Page<shelfmark::Named<SetId>>| -> Vec<_> {
         page.items.iter().map(|set| set.id.uuid()).collect()
     };
@@ -89,7 +93,10 @@ pub fn pages(
     )?;
     same(&ids(&session.list_names(&at_cursor)?), &middle)?;
     same(&ids(&session.list_names(&at_offset)?), &middle)?;
-    let unindexed = Query::<DataSet>::of(asset).sort("description").limit(20);
+    let unindexed = Query::<DataSet>::of(asset)
+        .sort("description")
+        .limit(20)
+        .without_total();
     same(
         &ids(&session.list_names(&unindexed)?),
         &named(
@@ -385,8 +392,9 @@ pub fn many_parents(settings: &Settings, measured: &mut Measured) -> Result<()> 
     const OF_ALL: &str = "SELECT id, name FROM asset ORDER BY name, id LIMIT 20";
     let of_stores = Query::<DataAsset>::of(contents.stores.clone())
         .sort("name")
-        .limit(20);
-    let of_store = Query::<DataSet>::of(store).sort("name").limit(20);
+        .limit(20)
+        .without_total();
+    let of_store = Query::<DataSet>::of(store).sort("name").limit(20).without_total();
     let found: Vec<_> = session
         .list_names(&of_store)?
         .items

@@ -42,6 +42,8 @@ const CHECKS: &[(&str, Check)] = checks![
     reads::scan_is_bytewise_both_ways_over_every_range,
     reads::scan_of_a_prefix_ends_with_it,
     reads::scan_stops_when_told,
+    reads::scan_past_shows_what_comes_behind_the_skipped,
+    reads::get_many_finds_keys_near_and_far,
     reads::keyspaces_are_apart,
     reads::large_keys_and_values_are_whole,
     commits::the_last_write_of_a_key_counts,

@@ -218,6 +218,83 @@ pub(super) fn scan_stops_when_told(make: Make<'_>) {
     }
 }
 
+pub(super) fn scan_past_shows_what_comes_behind_the_skipped(make: Make<'_>) {
+    let backend = make();
+    let keys: Vec<[u8; 2]> = (0..1_000u16).map(u16::to_be_bytes).collect();
+    let slices: Vec<&[u8]> = keys.iter().map(<[u8; 2]>::as_slice).collect();
+    write(&*backend, |batch| put_all(batch, Keyspace::Store, &slices));
+    let view = snapshot(&*backend);
+    let range =
+        |from: u16, to: u16| KeyRange::new(from.to_be_bytes().to_vec(), Some(to.to_be_bytes().to_vec()));
+    for range in [
+        KeyRange::all(),
+        range(100, 700),
+        range(0, 1),
+        range(999, 2_000),
+        range(5, 5),
+    ] {
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let expected = scan(&*view, Keyspace::Store, &range, direction);
+            for skip in [0, 1, 63, 64, 65, 599, 600, 601, 999, 1_000, 1_001, u64::MAX] {
+                let mut shown = Vec::new();
+                let done = view.scan_past(Keyspace::Store, &range, direction, skip, &mut |key, value| {
+                    shown.push((key.to_vec(), value.to_vec()));
+                    ControlFlow::Continue(())
+                });
+                must(done, "scan_past");
+                let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(expected.len());
+                assert_eq!(
+                    shown,
+                    expected[skipped..],
+                    "a {direction:?} scan of {range:x?} past {skip} rows"
+                );
+            }
+        }
+    }
+}
+
+pub(super) fn get_many_finds_keys_near_and_far(make: Make<'_>) {
+    let backend = make();
+    // Every third number is there.
+    let keys: Vec<[u8; 2]> = (0..3_000u16).step_by(3).map(u16::to_be_bytes).collect();
+    let slices: Vec<&[u8]> = keys.iter().map(<[u8; 2]>::as_slice).collect();
+    write(&*backend, |batch| put_all(batch, Keyspace::Store, &slices));
+    let view = snapshot(&*backend);
+    let rises = |step: usize| (0..3_100u16).step_by(step);
+    let falls = || rises(3).rev();
+    let patterns: [Vec<u16>; 9] = [
+        rises(1).collect(),
+        rises(3).collect(),
+        rises(2).collect(),
+        rises(31).collect(),
+        rises(601).collect(),
+        falls().collect(),
+        rises(3).flat_map(|number| [number, number]).collect(),
+        rises(3)
+            .zip(falls())
+            .flat_map(|(rise, fall)| [rise, fall])
+            .collect(),
+        rises(3).take(40).chain(rises(97)).chain(rises(1)).collect(),
+    ];
+    for (pattern, numbers) in patterns.iter().enumerate() {
+        let asked: Vec<[u8; 2]> = numbers.iter().map(|number| number.to_be_bytes()).collect();
+        let asked: Vec<&[u8]> = asked.iter().map(<[u8; 2]>::as_slice).collect();
+        let mut shown = Vec::new();
+        let done = view.get_many(Keyspace::Store, &asked, &mut |position, value| {
+            shown.push((position, value.to_vec()));
+        });
+        must(done, "get_many");
+        shown.sort();
+        let expected: Vec<(usize, Vec<u8>)> = asked
+            .iter()
+            .enumerate()
+            .filter(|(_, key)| slices.binary_search(key).is_ok())
+            .map(|(position, key)| (position, value_of(key)))
+            .collect();
+        assert_eq!(shown, expected, "get_many of pattern {pattern}");
+    }
+}
+
 pub(super) fn keyspaces_are_apart(make: Make<'_>) {
     let backend = make();
     write(&*backend, |batch| {

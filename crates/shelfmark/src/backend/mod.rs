@@ -293,6 +293,42 @@ pub trait Snapshot: Send + Sync {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()>;
 
+    /// As [`Snapshot::scan`], without the first `skip` rows. An engine that can pass over rows for less than it shows them should.
+    fn scan_past(
+        &self,
+        space: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+        skip: u64,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let mut skip = skip;
+        self.scan(space, range, direction, &mut |key, value| {
+            if skip > 0 {
+                skip -= 1;
+                return ControlFlow::Continue(());
+            }
+            visit(key, value)
+        })
+    }
+
+    /// As a [`Snapshot::scan`] of each of `ranges`, which rise and do not overlap, with the position of the range: where `visit` breaks, the next range is
+    /// gone on with. An engine that gets from one range to the next for less than it finds each should.
+    fn scan_each(
+        &self,
+        space: Keyspace,
+        ranges: &[KeyRange],
+        direction: Direction,
+        visit: &mut dyn FnMut(usize, &[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        for (position, range) in ranges.iter().enumerate() {
+            self.scan(space, range, direction, &mut |key, value| {
+                visit(position, key, value)
+            })?;
+        }
+        Ok(())
+    }
+
     /// How many keys begin with one of `prefixes`, none of which begins another. Asked only for the prefixes that counters are kept for
     /// ([`WriteBatch::count`]): a backend may keep them, or count.
     fn count(&self, space: Keyspace, prefixes: &[&[u8]]) -> Result<u64>;

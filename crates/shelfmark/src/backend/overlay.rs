@@ -95,6 +95,45 @@ impl Snapshot for Overlay<'_> {
         Ok(())
     }
 
+    fn scan_past(
+        &self,
+        space: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+        skip: u64,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        if !self.staged.touches(space) {
+            return self.base.scan_past(space, range, direction, skip, visit);
+        }
+        let mut skip = skip;
+        self.scan(space, range, direction, &mut |key, value| {
+            if skip > 0 {
+                skip -= 1;
+                return ControlFlow::Continue(());
+            }
+            visit(key, value)
+        })
+    }
+
+    fn scan_each(
+        &self,
+        space: Keyspace,
+        ranges: &[KeyRange],
+        direction: Direction,
+        visit: &mut dyn FnMut(usize, &[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        if !self.staged.touches(space) {
+            return self.base.scan_each(space, ranges, direction, visit);
+        }
+        for (position, range) in ranges.iter().enumerate() {
+            self.scan(space, range, direction, &mut |key, value| {
+                visit(position, key, value)
+            })?;
+        }
+        Ok(())
+    }
+
     fn count(&self, space: Keyspace, prefixes: &[&[u8]]) -> Result<u64> {
         let kept: Vec<&[u8]> = prefixes
             .iter()

@@ -6,12 +6,13 @@ use std::ops::ControlFlow;
 use uuid::Uuid;
 
 use crate::backend::{Direction, KeyRange, Keyspace, Snapshot};
-use crate::entity::{Entity, Head as _, Inherited, Lineage, State};
+use crate::entity::{Entity, Head as _, Inherited, Lineage, State, skim};
 use crate::envelope;
 use crate::error::{Error, Result};
 use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
 use crate::index::{children_counter, total_counter};
 use crate::keyspace::{Parent, TenantNumber, bounds, entities, keys};
+use crate::sortkey::Scalar;
 use crate::{DataAsset, DataStore};
 
 /// A view, and the tenant as this view knows it.
@@ -40,11 +41,34 @@ impl TenantView<'_> {
             .get(entities(id.kind()), &keys::entity(tenant, id.uuid()), &mut |_| {})
     }
 
+    /// Which of these entities of a kind are there. One round trip.
+    pub(crate) fn exist(&self, kind: EntityKind, ids: &[EntityId]) -> Result<Vec<bool>> {
+        let mut there = vec![false; ids.len()];
+        if ids.is_empty() {
+            return Ok(there);
+        }
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+        self.rows(entities(kind), &ids, &mut |at, _, _| {
+            there[at] = true;
+            Ok(())
+        })?;
+        Ok(there)
+    }
+
     /// Shows the head to `visit`, borrowed from the stored bytes.
     pub(crate) fn head<E: Entity, R>(
         &self,
         id: Uuid,
         visit: impl FnOnce(E::Head<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        self.row::<E, R>(id, |key, value| decode_head::<E>(key, value).and_then(visit))
+    }
+
+    /// Shows key and value of the entity's row.
+    fn row<E: Entity, R>(
+        &self,
+        id: Uuid,
+        visit: impl FnOnce(&[u8], &[u8]) -> Result<R>,
     ) -> Result<Option<R>> {
         let Some(tenant) = self.number else {
             return Ok(None);
@@ -53,8 +77,7 @@ impl TenantView<'_> {
         let mut visit = Some(visit);
         let mut result = None;
         self.snapshot.get(entities(E::KIND), &key, &mut |value| {
-            let head = decode_head::<E>(&key, value);
-            result = visit.take().map(|visit| head.and_then(visit));
+            result = visit.take().map(|visit| visit(&key, value));
         })?;
         result.transpose()
     }
@@ -115,7 +138,7 @@ impl TenantView<'_> {
         let Some(state) = self.state::<E>(id, schemas)? else {
             return Ok(None);
         };
-        let inherited = self.inherited(state.lineage, &mut InheritedCache::new())?;
+        let inherited = self.read_inherited(state.lineage)?;
         Ok(Some(E::assemble(id, self.name, state, inherited)))
     }
 
@@ -197,7 +220,7 @@ impl TenantView<'_> {
         }
     }
 
-    /// What an entity shows of its ancestors.
+    /// What an entity shows of its ancestors; read once for all that have the same.
     pub(crate) fn inherited(&self, lineage: Lineage, cache: &mut InheritedCache) -> Result<Inherited> {
         let Some(nearest) = lineage.nearest() else {
             return Ok(Inherited::default());
@@ -207,32 +230,49 @@ impl TenantView<'_> {
         }
         let inherited = match (nearest, lineage.store) {
             (EntityId::Asset(asset), Some(store)) => {
-                let asset_name = self
-                    .head::<DataAsset, _>(asset.uuid(), |head| Ok(head.name().map(str::to_owned)))?
-                    .ok_or_else(|| self.orphan(nearest))?;
+                let of_store = Lineage {
+                    store: Some(store),
+                    asset: None,
+                };
                 Inherited {
-                    asset_name,
-                    ..self.inherited(
-                        Lineage {
-                            store: Some(store),
-                            asset: None,
-                        },
-                        cache,
-                    )?
+                    asset_name: self.asset_name(asset)?,
+                    ..self.inherited(of_store, cache)?
                 }
             }
-            _ => self
-                .head::<DataStore, _>(nearest.uuid(), |head| {
-                    Ok(Inherited {
-                        asset_name: None,
-                        store_name: head.name().map(str::to_owned),
-                        store_type: head.type_name().unwrap_or_default().to_owned(),
-                    })
-                })?
-                .ok_or_else(|| self.orphan(nearest))?,
+            _ => self.read_inherited(lineage)?,
         };
         cache.insert(nearest, inherited.clone());
         Ok(inherited)
+    }
+
+    /// What one entity shows of its ancestors: one row for each.
+    fn read_inherited(&self, lineage: Lineage) -> Result<Inherited> {
+        let asset_name = match lineage.asset {
+            Some(asset) => self.asset_name(asset)?,
+            None => None,
+        };
+        let Some(store) = lineage.store else {
+            return Ok(Inherited {
+                asset_name,
+                ..Inherited::default()
+            });
+        };
+        self.row::<DataStore, _>(store.uuid(), |key, value| {
+            let body = envelope::open(Keyspace::Store, key, value)?;
+            Ok(Inherited {
+                asset_name,
+                store_name: text_at::<DataStore>(key, body, "name")?,
+                store_type: text_at::<DataStore>(key, body, "type")?.unwrap_or_default(),
+            })
+        })?
+        .ok_or_else(|| self.orphan(store.into()))
+    }
+
+    fn asset_name(&self, asset: AssetId) -> Result<Option<String>> {
+        self.row::<DataAsset, _>(asset.uuid(), |key, value| {
+            text_at::<DataAsset>(key, envelope::open(Keyspace::Asset, key, value)?, "name")
+        })?
+        .ok_or_else(|| self.orphan(asset.into()))
     }
 
     fn orphan(&self, parent: EntityId) -> Error {
@@ -302,6 +342,16 @@ impl TenantView<'_> {
     pub(crate) fn all_children(&self, kind: EntityKind, parent: Parent) -> Result<Vec<Uuid>> {
         let space = crate::keyspace::IndexOrder::Creation.keyspace(kind);
         Ok(self.ids_in(space, &bounds::children(parent), usize::MAX)?.0)
+    }
+}
+
+/// The text at `path` of an encoded head, which is not decoded for it.
+fn text_at<E: Entity>(key: &[u8], body: &[u8], path: &str) -> Result<Option<String>> {
+    let position = skim::position(E::LAYOUT, path);
+    match position.and_then(|position| skim::scalar(E::LAYOUT, body, position)) {
+        Some(Scalar::Text(text)) => Ok(Some(text.to_owned())),
+        Some(Scalar::Missing) => Ok(None),
+        _ => Err(Error::corrupt(entities(E::KIND), key, "a head of another layout")),
     }
 }
 

@@ -9,6 +9,7 @@ use wincode::{SchemaRead, SchemaWrite};
 use super::reader::Reader;
 use super::rules::Checker;
 use super::shown::{self, Around};
+use super::skim;
 use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, stamps::Stamps};
 use crate::codec::{self, json_text, parse_json_text};
 use crate::error::Result;
@@ -235,6 +236,8 @@ impl<'a> Head<'a> for AssetHead<'a> {
 
 impl Stored for DataAsset {
     type Head<'a> = AssetHead<'a>;
+
+    const LAYOUT: &'static skim::Layout = skim::ASSET;
 
     fn decode_head(body: &[u8]) -> Result<AssetHead<'_>, String> {
         codec::decode(body)

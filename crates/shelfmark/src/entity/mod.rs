@@ -1,6 +1,7 @@
 //! The three kinds of entity: what a caller gives, what it gets, and what is stored.
 
 mod asset;
+mod leaving;
 mod operational;
 pub(crate) mod reader;
 pub(crate) mod rules;
@@ -8,6 +9,7 @@ mod schema;
 mod set;
 pub(crate) mod shape;
 pub(crate) mod shown;
+pub(crate) mod skim;
 mod stamps;
 mod store;
 #[cfg(test)]
@@ -21,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use asset::{DataAsset, NewDataAsset, StoreInfo};
+pub(crate) use leaving::{Leaving, LeavingReader};
 pub use operational::{Operational, TableConnectionInfo};
 pub use schema::{DataField, DataType, FieldType, Schema, UserTag};
 pub use set::{AssetInfo, DataSet, NewDataSet};
@@ -214,6 +217,9 @@ pub struct State<E: Entity> {
 pub trait Stored: sealed::Sealed + Sized {
     /// The head of the record, borrowed from the bytes.
     type Head<'a>: Head<'a>;
+
+    /// How the fields of an encoded head follow on each other, as far as single ones are looked for.
+    const LAYOUT: &'static skim::Layout;
 
     /// Decodes the body of a head. The error says what is wrong with the bytes.
     fn decode_head(body: &[u8]) -> Result<Self::Head<'_>, String>;

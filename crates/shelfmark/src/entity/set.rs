@@ -12,6 +12,7 @@ use super::reader::Reader;
 use super::rules::Checker;
 use super::schema::{self, Schema};
 use super::shown::{self, Around};
+use super::skim;
 use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, stamps::Stamps};
 use crate::codec::{self, json_text, parse_json_text};
 use crate::error::Result;
@@ -280,6 +281,8 @@ impl<'a> Head<'a> for SetHead<'a> {
 
 impl Stored for DataSet {
     type Head<'a> = SetHead<'a>;
+
+    const LAYOUT: &'static skim::Layout = skim::SET;
 
     fn decode_head(body: &[u8]) -> Result<SetHead<'_>, String> {
         codec::decode(body)

@@ -9,6 +9,7 @@ use wincode::{SchemaRead, SchemaWrite};
 use super::reader::Reader;
 use super::rules::Checker;
 use super::shown::{self, Around};
+use super::skim;
 use super::{Head, Inherited, JsonObject, Lineage, Meta, State, Stored, stamps::Stamps};
 use crate::codec::{self, json_text, parse_json_text};
 use crate::error::Result;
@@ -178,6 +179,8 @@ impl<'a> Head<'a> for StoreHead<'a> {
 
 impl Stored for DataStore {
     type Head<'a> = StoreHead<'a>;
+
+    const LAYOUT: &'static skim::Layout = skim::STORE;
 
     fn decode_head(body: &[u8]) -> Result<StoreHead<'_>, String> {
         codec::decode(body)

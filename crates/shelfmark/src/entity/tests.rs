@@ -378,3 +378,68 @@ fn the_input_of_a_replacement_names_its_id_and_version_or_not() {
     // A broken rule alone waits until the expectation was looked at.
     assert!(read(json!({"technicalName": " "})).is_ok());
 }
+
+/// That every field of the layout, skimmed, is what the decoded head tells, and which fields the layout has.
+fn skims<E: Entity>(state: &State<E>) -> Vec<String> {
+    let body = E::encode_head(state).unwrap();
+    let head = E::decode_head(&body).unwrap();
+    let mut paths = shape::entity(E::KIND).scalar_paths();
+    paths.retain(|path| {
+        let Some(position) = skim::position(E::LAYOUT, path) else {
+            return false;
+        };
+        let skimmed = skim::scalar(E::LAYOUT, &body, position);
+        assert_eq!(skimmed, Some(head.scalar(path)), "{path}");
+        true
+    });
+    let shown = |path: &str| !path.is_empty() && !path.starts_with('#');
+    let named = E::LAYOUT.iter().filter(|(path, _)| shown(path)).count();
+    assert_eq!(paths.len(), named, "a path of no field: {:?}", E::LAYOUT);
+    paths
+}
+
+#[test]
+fn what_is_skimmed_is_what_is_decoded() {
+    let emptied = |mut fields: Value| {
+        let object = fields.as_object_mut().unwrap();
+        object.retain(|name, _| {
+            ["technicalName", "type", "appType", "qri", "secureQri"].contains(&name.as_str())
+                || name.ends_with("Info")
+        });
+        fields
+    };
+    for make in [|fields: Value| fields, emptied] {
+        assert_eq!(skims::<DataStore>(&state(make(store()))).len(), 10);
+        assert_eq!(skims::<DataAsset>(&state(make(asset()))).len(), 12);
+        assert_eq!(skims::<DataSet>(&state(make(set()))).len(), 14);
+    }
+}
+
+#[test]
+fn what_a_cascade_reads_is_what_is_decoded() {
+    let reader = LeavingReader::new().unwrap();
+    for (secure_qri, version, schemas) in [
+        ("qri:orders", 0, true),
+        ("qdf:files:acme:orders", 251, false),
+        ("qri:orders", u64::from(u32::MAX) + 1, false),
+    ] {
+        let mut fields = set();
+        fields["secureQri"] = secure_qri.into();
+        if !schemas {
+            fields
+                .as_object_mut()
+                .unwrap()
+                .retain(|name, _| !name.to_lowercase().contains("schema"));
+        }
+        let mut state = state::<DataSet>(fields);
+        state.meta.version = version;
+        let body = DataSet::encode_head(&state).unwrap();
+        let expected = Leaving {
+            version,
+            schema_row: schemas,
+            secure_qri,
+        };
+        assert_eq!(reader.read(&body), Some(expected));
+        assert_eq!(reader.read(&body[..40]), None);
+    }
+}

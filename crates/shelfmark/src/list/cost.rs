@@ -6,7 +6,7 @@ use crate::keyspace::IndexOrder;
 
 use super::selection::Select as _;
 use super::sort::SortOrder;
-use super::source::READ_AHEAD;
+use super::walk::READ_AHEAD;
 use super::{Query, Start};
 
 impl<E: Entity> Query<E> {

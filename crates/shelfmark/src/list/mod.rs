@@ -1,5 +1,6 @@
 //! Lists: what to select, in which order, which page of it.
 
+mod best;
 mod cost;
 mod cursor;
 mod filter;
@@ -11,6 +12,7 @@ mod sort;
 mod source;
 mod stream;
 mod topk;
+mod walk;
 
 use crate::Entity;
 

@@ -11,7 +11,7 @@ use crate::json_text::JsonText;
 
 use super::Query;
 use super::cursor::{Cursor, Position};
-use super::plan::{Found, Plan};
+use super::plan::{Found, FoundNames, Plan, Slice};
 use super::projection::Projection;
 use super::source::{Candidate, Edge};
 
@@ -70,79 +70,109 @@ pub struct Named<I> {
     pub name: Option<String>,
 }
 
-/// The candidates of the page that a query asks for, found in about `bytes` of rows.
-fn candidates<E: Entity>(
-    view: &TenantView<'_>,
-    query: &Query<E>,
-    secret: &[u8; 32],
-    bytes: usize,
-) -> Result<(Plan, Page<Candidate>)> {
-    let plan = Plan::new(view, query)?;
-    let (mut slice, page) = plan.slice(&query.start, query.limit, secret)?;
-    slice.count = query.total;
-    slice.bytes = bytes;
-    let Found {
-        candidates: mut items,
-        total,
-    } = plan.find::<E>(view, &slice)?;
-    let more = items.len() > query.limit;
-    items.truncate(query.limit);
-    if slice.backwards {
-        items.reverse();
-    }
-    let seal = |position| plan.seal_cursor(secret, &position);
-    let lead = |there: bool, page: u64, backwards: bool, from: Option<&Candidate>| {
-        let key = from.filter(|_| there)?.sort_key().to_vec();
-        Some(seal(Position {
+/// A query with its page to be found.
+struct Asked {
+    plan: Plan,
+    slice: Slice,
+    page: u64,
+    limit: usize,
+}
+
+impl Asked {
+    fn new<E: Entity>(view: &TenantView<'_>, query: &Query<E>, secret: &[u8; 32]) -> Result<Self> {
+        let plan = Plan::new(view, query)?;
+        let (mut slice, page) = plan.slice(&query.start, query.limit, secret)?;
+        slice.count = query.total;
+        Ok(Self {
+            plan,
+            slice,
             page,
-            backwards,
-            inclusive: false,
-            key,
-        }))
-    };
-    let before = page.saturating_sub(1);
-    let behind = page.saturating_add(1);
-    let (prev, next) = match slice.edge {
-        // What this page was to show is gone since; the rest lies from its edge on the other way.
-        Some(Edge { key, inclusive }) if items.is_empty() => {
-            let back = |page, backwards| {
-                Some(seal(Position {
+            limit: query.limit,
+        })
+    }
+
+    /// The page with these items, found in the direction of the slice, one more than it shows where there is one. `edges` are the sort keys of the first
+    /// and the last of those that it shows, in that direction.
+    fn page<T>(
+        &self,
+        mut items: Vec<T>,
+        total: Option<u64>,
+        edges: Option<(Vec<u8>, Vec<u8>)>,
+        secret: &[u8; 32],
+    ) -> Page<T> {
+        let Self {
+            plan,
+            slice,
+            page,
+            limit,
+        } = self;
+        let (page, limit) = (*page, *limit);
+        let more = items.len() > limit;
+        items.truncate(limit);
+        if slice.backwards {
+            items.reverse();
+        }
+        let (first, last) = match edges.filter(|_| !items.is_empty()) {
+            Some((near, far)) if slice.backwards => (Some(far), Some(near)),
+            Some((near, far)) => (Some(near), Some(far)),
+            None => (None, None),
+        };
+        let seal = |page, backwards, inclusive, key| {
+            plan.seal_cursor(
+                secret,
+                &Position {
                     page,
                     backwards,
-                    inclusive: !inclusive,
+                    inclusive,
                     key,
-                }))
-            };
-            if slice.backwards {
-                (None, back(behind, false))
-            } else {
-                (back(before, true), None)
-            }
-        }
-        edge => {
-            // A page reached by cursor has a neighbour where it came from.
-            let (has_prev, has_next) = if slice.backwards {
-                (more, true)
-            } else {
-                (edge.is_some() || page > 0, more)
-            };
-            (
-                lead(has_prev, before, true, items.first()),
-                lead(has_next, behind, false, items.last()),
+                },
             )
-        }
-    };
-    Ok((
-        plan,
+        };
+        let before = page.saturating_sub(1);
+        let behind = page.saturating_add(1);
+        let (prev, next) = match &slice.edge {
+            // What this page was to show is gone since; the rest lies from its edge on the other way.
+            Some(Edge { key, inclusive }) if items.is_empty() => {
+                if slice.backwards {
+                    (None, Some(seal(behind, false, !inclusive, key.clone())))
+                } else {
+                    (Some(seal(before, true, !inclusive, key.clone())), None)
+                }
+            }
+            edge => {
+                // A page reached by cursor has a neighbour where it came from.
+                let (has_prev, has_next) = if slice.backwards {
+                    (more, true)
+                } else {
+                    (edge.is_some() || page > 0, more)
+                };
+                (
+                    first
+                        .filter(|_| has_prev)
+                        .map(|key| seal(before, true, false, key)),
+                    last.filter(|_| has_next)
+                        .map(|key| seal(behind, false, false, key)),
+                )
+            }
+        };
         Page {
             items,
             page,
-            limit: query.limit,
+            limit,
             total,
             prev,
             next,
-        },
-    ))
+        }
+    }
+}
+
+/// The candidates of the page that a query asks for.
+fn candidates<E: Entity>(view: &TenantView<'_>, asked: &Asked, secret: &[u8; 32]) -> Result<Page<Candidate>> {
+    let Found { candidates, total } = asked.plan.find::<E>(view, &asked.slice)?;
+    let shown = &candidates[..candidates.len().min(asked.limit)];
+    let key = |candidate: &Candidate| candidate.sort_key().to_vec();
+    let edges = shown.first().map(key).zip(shown.last().map(key));
+    Ok(asked.page(candidates, total, edges, secret))
 }
 
 fn ids(page: &Page<Candidate>) -> Vec<Uuid> {
@@ -151,8 +181,9 @@ fn ids(page: &Page<Candidate>) -> Vec<Uuid> {
 
 /// A page of whole entities.
 pub(crate) fn list<E: Entity>(view: &TenantView<'_>, query: &Query<E>, secret: &[u8; 32]) -> Result<Page<E>> {
-    let (plan, page) = candidates(view, query, secret, usize::MAX)?;
-    let items = entities::<E>(view, &plan, &page.items, query.schemas)?;
+    let asked = Asked::new(view, query, secret)?;
+    let page = candidates::<E>(view, &asked, secret)?;
+    let items = entities::<E>(view, &asked.plan, &page.items, query.schemas)?;
     Ok(page.with_items(items))
 }
 
@@ -181,10 +212,12 @@ pub(crate) fn list_json<E: Entity>(
     secret: &[u8; 32],
 ) -> Result<Page<E::Id>> {
     // Rows of more bytes than there is room for end the walk early, which the check below finds.
-    let (plan, page) = candidates(view, query, secret, text.room().saturating_add(1))?;
+    let mut asked = Asked::new(view, query, secret)?;
+    asked.slice.bytes = text.room().saturating_add(1);
+    let page = candidates::<E>(view, &asked, secret)?;
     let ids = ids(&page);
     text.push("[");
-    if plan.has_entity_rows::<E>() {
+    if asked.plan.has_entity_rows::<E>() {
         text.check(page.items.iter().map(|row| row.key.len() + row.value.len()).sum())?;
         let rows: Vec<_> = page.items.iter().map(|row| Some(&row.value)).collect();
         view.show_rows::<E>(&ids, &rows, query.schemas, text, |_, _| {})?;
@@ -202,32 +235,37 @@ pub(crate) fn list_names<E: Entity>(
     query: &Query<E>,
     secret: &[u8; 32],
 ) -> Result<Page<Named<E::Id>>> {
-    let (plan, page) = candidates(view, query, secret, usize::MAX)?;
-    let names = names::<E>(view, &plan, &page)?;
+    let asked = Asked::new(view, query, secret)?;
+    let mut page = names::<E>(view, &asked, secret)?;
     let named = |(id, name)| Named {
         id: E::Id::from_uuid(id),
         name,
     };
-    let items = ids(&page).into_iter().zip(names).map(named).collect();
+    let items = std::mem::take(&mut page.items).into_iter().map(named).collect();
     Ok(page.with_items(items))
 }
 
-fn names<E: Entity>(
-    view: &TenantView<'_>,
-    plan: &Plan,
-    page: &Page<Candidate>,
-) -> Result<Vec<Option<String>>> {
-    if plan.walks_names() {
-        let name = |row: &Candidate| name_of_entry(plan.space(), &row.key, &row.value, row.prefix);
-        return page.items.iter().map(name).collect();
+type IdAndName = (Uuid, Option<String>);
+
+fn names<E: Entity>(view: &TenantView<'_>, asked: &Asked, secret: &[u8; 32]) -> Result<Page<IdAndName>> {
+    let plan = &asked.plan;
+    if let Some(FoundNames { named, edges, total }) = plan.find_names::<E>(view, &asked.slice)? {
+        return Ok(asked.page(named, total, edges, secret));
     }
-    let ids = ids(page);
-    let mut names = vec![None; ids.len()];
-    view.heads::<E>(&ids, |at, head| {
-        names[at] = head.name().map(str::to_owned);
-        Ok(())
-    })?;
-    Ok(names)
+    let page = candidates::<E>(view, asked, secret)?;
+    let ids = ids(&page);
+    let names = if plan.walks_names() {
+        let name = |row: &Candidate| name_of_entry(plan.space(), &row.key, &row.value, row.prefix);
+        page.items.iter().map(name).collect::<Result<_>>()?
+    } else {
+        let mut names = vec![None; ids.len()];
+        view.heads::<E>(&ids, |at, head| {
+            names[at] = head.name().map(str::to_owned);
+            Ok(())
+        })?;
+        names
+    };
+    Ok(page.with_items(ids.into_iter().zip(names).collect()))
 }
 
 /// A page of JSON objects with the projected fields; reads nothing that is not projected.
@@ -238,24 +276,25 @@ pub(crate) fn list_projected<E: Entity>(
     secret: &[u8; 32],
 ) -> Result<Page<JsonObject>> {
     let wanted = projection.check(E::KIND)?;
-    let (plan, page) = candidates(view, query, secret, usize::MAX)?;
-    let items = if wanted.only_id_and_name() && plan.walks_names() {
-        let names = names::<E>(view, &plan, &page)?;
-        let object = |(id, name): (Uuid, Option<String>)| {
+    let asked = Asked::new(view, query, secret)?;
+    if wanted.only_id_and_name() && asked.plan.walks_names() {
+        let page = names::<E>(view, &asked, secret)?;
+        let object = |(id, name): &IdAndName| {
             let mut object = JsonObject::new();
             object.insert("id".to_owned(), Value::String(id.to_string()));
-            if let Some(name) = name.filter(|_| wanted.has("name")) {
-                object.insert("name".to_owned(), Value::String(name));
+            if let Some(name) = name.as_ref().filter(|_| wanted.has("name")) {
+                object.insert("name".to_owned(), Value::String(name.clone()));
             }
             object
         };
-        ids(&page).into_iter().zip(names).map(object).collect()
-    } else {
-        let whole = entities::<E>(view, &plan, &page.items, wanted.needs_schemas())?;
-        whole
-            .iter()
-            .map(|entity| wanted.apply(entity))
-            .collect::<Result<_>>()?
-    };
+        let items = page.items.iter().map(object).collect();
+        return Ok(page.with_items(items));
+    }
+    let page = candidates::<E>(view, &asked, secret)?;
+    let whole = entities::<E>(view, &asked.plan, &page.items, wanted.needs_schemas())?;
+    let items = whole
+        .iter()
+        .map(|entity| wanted.apply(entity))
+        .collect::<Result<_>>()?;
     Ok(page.with_items(items))
 }

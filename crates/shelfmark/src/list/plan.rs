@@ -14,12 +14,19 @@ use super::cursor::{Cursor, Position};
 use super::filter::Filter;
 use super::selection::{Scope, Select as _};
 use super::sort::SortOrder;
-use super::source::{Candidate, Edge, Source, Walker};
+use super::source::{Candidate, Edge, OrderedSlice, Source};
 use super::topk::{self, Keys, Ranking, Window};
+use super::walk::Walker;
 use super::{Query, Start};
 
 /// How many candidates are read at a time where records decide which of them to show.
 const CHUNK: usize = 256;
+
+/// Up to how many rows of many parents are found by holding the first, not by merging runs.
+const FEW: usize = 1_024;
+
+/// Up to how many parents are asked how many children they have.
+const COUNTED_PARENTS: usize = 64;
 
 /// From how many rows on a filter's index is not sorted for a page alone.
 const WIDE: usize = 1_024;
@@ -60,6 +67,14 @@ pub(super) struct Found {
     pub(super) total: Option<u64>,
 }
 
+/// As [`Found`], of ids and names.
+pub(super) struct FoundNames {
+    pub(super) named: Vec<(Uuid, Option<String>)>,
+    /// The sort keys of the first, and of the last that the page shows: one more is looked for.
+    pub(super) edges: Option<(Vec<u8>, Vec<u8>)>,
+    pub(super) total: Option<u64>,
+}
+
 impl Plan {
     pub(super) fn new<E: Entity>(view: &TenantView<'_>, query: &Query<E>) -> Result<Self> {
         let Query {
@@ -79,7 +94,13 @@ impl Plan {
         filter.fingerprint(&mut fingerprint);
         let scope = selection.resolve(view)?;
         let served_by = filter.served_by();
-        let top_k = |keys| Way::TopK(Ranking { keys, served_by });
+        let top_k = |keys, within| {
+            Way::TopK(Ranking {
+                keys,
+                served_by,
+                within,
+            })
+        };
         let source = |order| Source::new(view, E::KIND, &scope, order, filter);
         let (source, way, residual) = match (sorted, served_by) {
             (SortOrder::Indexed { order, descending }, Some(by)) if by != order => {
@@ -90,7 +111,7 @@ impl Plan {
                     // Sorting what a filter's index lets through beats filtering everything in the sort's order.
                     (
                         narrowed,
-                        top_k(Keys::Index { order, descending }),
+                        top_k(Keys::Index { order, descending }, None),
                         filter.residual(),
                     )
                 }
@@ -98,11 +119,18 @@ impl Plan {
             (SortOrder::Indexed { order, descending }, _) => {
                 (source(order)?, Way::Walk { order, descending }, filter.residual())
             }
-            (SortOrder::Fields(fields), served) => (
-                source(served.unwrap_or(IndexOrder::Creation))?,
-                top_k(Keys::Fields(fields)),
-                filter.residual(),
-            ),
+            (SortOrder::Fields(fields), served) => {
+                let within = match served {
+                    None if topk::tell_all(&fields) => most_of_all(view, E::KIND, &scope)?,
+                    _ => None,
+                };
+                let source = match &within {
+                    // Reading all records in their order beats looking for most of them.
+                    Some(_) => Source::of_entities(view, E::KIND),
+                    None => source(served.unwrap_or(IndexOrder::Creation))?,
+                };
+                (source, top_k(Keys::Fields(fields), within), filter.residual())
+            }
         };
         Ok(Self {
             scope,
@@ -186,11 +214,7 @@ impl Plan {
                 })
             }
             &Way::Walk { descending, .. } => {
-                let direction = if descending == slice.backwards {
-                    Direction::Forward
-                } else {
-                    Direction::Reverse
-                };
+                let direction = direction(descending, slice.backwards);
                 if self.residual.is_empty() {
                     self.walk_plain::<E>(view, direction, slice)
                 } else {
@@ -206,14 +230,73 @@ impl Plan {
         direction: Direction,
         slice: &Slice,
     ) -> Result<Found> {
-        let mut walker = self.source.walk(direction, slice.edge.as_ref(), slice.skip);
-        let candidates = walker.bounded(view, slice.take, slice.bytes)?;
-        let total = match (slice.count, self.filtered) {
+        let reach = usize::try_from(slice.skip)
+            .unwrap_or(usize::MAX)
+            .saturating_add(slice.take);
+        let candidates = if !self.source.is_one_range() && reach <= FEW {
+            let mut first = self
+                .source
+                .first_of_many(view, direction, slice.edge.as_ref(), reach)?;
+            first.drain(..first.len().min(reach - slice.take));
+            first
+        } else {
+            let mut walker = self.source.walk(direction, slice.edge.as_ref(), slice.skip);
+            walker.bounded(view, slice.take, slice.bytes)?
+        };
+        let total = self.total_of_walk::<E>(view, slice)?;
+        Ok(Found { candidates, total })
+    }
+
+    fn total_of_walk<E: Entity>(&self, view: &TenantView<'_>, slice: &Slice) -> Result<Option<u64>> {
+        Ok(match (slice.count, self.filtered) {
             (false, _) => None,
             (true, false) => Some(self.scope.count(view, E::KIND)?),
             (true, true) => Some(self.source.count(view)?),
+        })
+    }
+
+    /// The names of a slice, straight from the rows of one name index; `None` where they are not there.
+    pub(super) fn find_names<E: Entity>(
+        &self,
+        view: &TenantView<'_>,
+        slice: &Slice,
+    ) -> Result<Option<FoundNames>> {
+        let &Way::Walk {
+            order: IndexOrder::Name,
+            descending,
+        } = &self.way
+        else {
+            return Ok(None);
         };
-        Ok(Found { candidates, total })
+        if !self.residual.is_empty() || !self.source.is_one_range() {
+            return Ok(None);
+        }
+        let mut found = FoundNames {
+            named: Vec::with_capacity(slice.take.min(CHUNK)),
+            edges: None,
+            total: self.total_of_walk::<E>(view, slice)?,
+        };
+        let rows = OrderedSlice {
+            direction: direction(descending, slice.backwards),
+            edge: slice.edge.as_ref(),
+            skip: slice.skip,
+            take: slice.take,
+        };
+        let shown = slice.take.saturating_sub(1);
+        self.source.each_in_order(view, &rows, |row| {
+            found.named.push((row.id, row.name(self.source.space)?));
+            let key = row.sort_key();
+            match &mut found.edges {
+                None => found.edges = Some((key.to_vec(), key.to_vec())),
+                Some((_, last)) if found.named.len() <= shown => {
+                    last.clear();
+                    last.extend_from_slice(key);
+                }
+                Some(_) => {}
+            }
+            Ok(())
+        })?;
+        Ok(Some(found))
     }
 
     /// Looks at records chunk by chunk until the slice is full, or at all of them where the total is wanted.
@@ -299,6 +382,31 @@ impl Plan {
         let mut admitted = admitted.into_iter();
         chunk.retain(|_| admitted.next() == Some(true));
         Ok(Some(chunk))
+    }
+}
+
+/// The selected parents, sorted, where at least half of the entities of the kind are theirs.
+fn most_of_all(view: &TenantView<'_>, kind: EntityKind, scope: &Scope) -> Result<Option<Vec<Uuid>>> {
+    let Scope::Parents(parents) = scope else {
+        return Ok(None);
+    };
+    // Of stores a parent is no entity; of many parents the counters alone would cost too much.
+    if kind == EntityKind::Store || parents.len() > COUNTED_PARENTS {
+        return Ok(None);
+    }
+    if scope.count(view, kind)?.saturating_mul(2) < view.total(kind)? {
+        return Ok(None);
+    }
+    let mut ids: Vec<Uuid> = parents.iter().filter_map(|parent| parent.id).collect();
+    ids.sort_unstable();
+    Ok(Some(ids))
+}
+
+fn direction(descending: bool, backwards: bool) -> Direction {
+    if descending == backwards {
+        Direction::Forward
+    } else {
+        Direction::Reverse
     }
 }
 

@@ -209,15 +209,19 @@ impl Select for SetSelection {
     }
 }
 
-/// The parents of these ids, each once, sorted.
+/// The parents of these ids, each once, sorted. Rows are looked up together.
 fn existing(view: &TenantView<'_>, ids: impl Iterator<Item = EntityId>) -> Result<Scope> {
     let ids: BTreeSet<EntityId> = ids.collect();
     let mut missing = Vec::new();
     let mut parents = Vec::with_capacity(ids.len());
-    for id in ids {
-        match view.parent(Some(id.uuid())) {
-            Some(parent) if view.exists(id)? => parents.push(parent),
-            _ => missing.push(id),
+    for kind in EntityKind::ALL {
+        let ids: Vec<EntityId> = ids.iter().copied().filter(|id| id.kind() == kind).collect();
+        let there = view.exist(kind, &ids)?;
+        for (id, there) in ids.into_iter().zip(there) {
+            match view.parent(Some(id.uuid())) {
+                Some(parent) if there => parents.push(parent),
+                _ => missing.push(id),
+            }
         }
     }
     if missing.is_empty() {

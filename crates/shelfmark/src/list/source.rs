@@ -1,7 +1,7 @@
 //! Walking an index, or several parents' ranges of it merged, chunk by chunk.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
 use std::ops::ControlFlow;
 
 use uuid::Uuid;
@@ -10,15 +10,13 @@ use crate::backend::{Direction, KeyRange, Keyspace, successor};
 use crate::engine::TenantView;
 use crate::error::{Error, Result};
 use crate::ids::EntityKind;
+use crate::index::name_of_entry;
 use crate::keyspace::{IndexOrder, Parent, bounds, entities, keys};
 
+use super::best::Best;
 use super::filter::Filter;
 use super::selection::Scope;
-
-/// How many rows a merge reads ahead of each parent after the first.
-pub(super) const READ_AHEAD: usize = 16;
-/// How many bytes of keys and values a chunk holds, give or take its last row.
-const CHUNK_BYTES: usize = 4 << 20;
+use super::walk::Walker;
 
 /// An entity that a list may show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +35,65 @@ impl Candidate {
     pub(super) fn sort_key(&self) -> &[u8] {
         &self.key[self.prefix..]
     }
+
+    /// One that was found by a sort key of no index.
+    pub(super) fn by_key(key: &[u8], id: Uuid) -> Self {
+        Self {
+            key: key.to_vec(),
+            prefix: 0,
+            id,
+            value: Vec::new(),
+        }
+    }
+}
+
+/// A row of a source as a view shows it.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) value: &'a [u8],
+    prefix: usize,
+    pub(super) id: Uuid,
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn new(space: Keyspace, key: &'a [u8], value: &'a [u8], prefix: usize) -> Result<Self> {
+        match keys::id_at_end(key) {
+            Some(id) if key.len() >= prefix => Ok(Self {
+                key,
+                value,
+                prefix,
+                id,
+            }),
+            _ => Err(Error::corrupt(space, key, "an index key too short for an id")),
+        }
+    }
+
+    pub(super) fn sort_key(&self) -> &'a [u8] {
+        &self.key[self.prefix..]
+    }
+
+    /// The name as written, of a row of a name index.
+    pub(super) fn name(&self, space: Keyspace) -> Result<Option<String>> {
+        name_of_entry(space, self.key, self.value, self.prefix)
+    }
+
+    pub(super) fn to_candidate(self) -> Candidate {
+        Candidate {
+            key: self.key.to_vec(),
+            prefix: self.prefix,
+            id: self.id,
+            value: self.value.to_vec(),
+        }
+    }
+}
+
+/// Which rows of one range to show, in the order of their sort keys.
+pub(super) struct OrderedSlice<'a> {
+    pub(super) direction: Direction,
+    pub(super) edge: Option<&'a Edge>,
+    pub(super) skip: u64,
+    pub(super) take: usize,
 }
 
 /// Where a walk begins: behind a sort key, or at it.
@@ -60,8 +117,10 @@ impl Edge {
 /// The part of an index that holds what a list selects.
 pub(super) struct Source {
     pub(super) space: Keyspace,
-    /// One range for each parent, with the bytes before the sort key.
-    ranges: Vec<(KeyRange, usize)>,
+    /// One range for each parent, rising.
+    ranges: Vec<KeyRange>,
+    /// Bytes of every key before the sort key.
+    prefix: usize,
 }
 
 impl Source {
@@ -75,13 +134,13 @@ impl Source {
     ) -> Result<Self> {
         if *scope == Scope::Tenant && order == IndexOrder::Creation {
             // The entities themselves lie in creation order.
-            let range = view.number.map(|tenant| (bounds::tenant(tenant), keys::TENANT));
-            return Ok(Self {
-                space: entities(kind),
-                ranges: range.into_iter().collect(),
-            });
+            return Ok(Self::of_entities(view, kind));
         }
         let parents = scope.clone().parents(view, kind)?;
+        let prefix = match kind {
+            EntityKind::Store => keys::TENANT,
+            EntityKind::Asset | EntityKind::Set => keys::TENANT + keys::ID,
+        };
         let ranges = parents
             .iter()
             .map(|&parent| range_of(parent, order, filter))
@@ -89,7 +148,123 @@ impl Source {
         Ok(Self {
             space: order.keyspace(kind),
             ranges,
+            prefix,
         })
+    }
+
+    /// Every entity of a kind in the tenant, in creation order, by their own rows.
+    pub(super) fn of_entities(view: &TenantView<'_>, kind: EntityKind) -> Self {
+        Self {
+            space: entities(kind),
+            ranges: view.number.map(bounds::tenant).into_iter().collect(),
+            prefix: keys::TENANT,
+        }
+    }
+
+    /// Shows the rows, one range after the other.
+    pub(super) fn each_row(
+        &self,
+        view: &TenantView<'_>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut outcome = Ok(());
+        for range in &self.ranges {
+            view.snapshot
+                .scan(self.space, range, Direction::Forward, &mut |key, value| {
+                    outcome = visit(key, value);
+                    match outcome {
+                        Ok(()) => ControlFlow::Continue(()),
+                        Err(_) => ControlFlow::Break(()),
+                    }
+                })?;
+            outcome = Ok(outcome?);
+        }
+        outcome
+    }
+
+    /// Whether it is one range in the order of its sort keys.
+    pub(super) fn is_one_range(&self) -> bool {
+        self.ranges.len() == 1
+    }
+
+    /// Shows at most `take` rows with their sort keys, in the order of these, from `edge`, without the first `skip`; of one range only.
+    pub(super) fn each_in_order(
+        &self,
+        view: &TenantView<'_>,
+        slice: &OrderedSlice<'_>,
+        mut visit: impl FnMut(Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let &OrderedSlice {
+            direction,
+            edge,
+            skip,
+            take,
+        } = slice;
+        let Some(range) = self.ranges.first().filter(|_| take > 0) else {
+            return Ok(());
+        };
+        let range = self.left_from(range, direction, edge);
+        let mut left = take;
+        let mut outcome = Ok(());
+        view.snapshot
+            .scan_past(self.space, &range, direction, skip, &mut |key, value| {
+                outcome = Row::new(self.space, key, value, self.prefix).and_then(&mut visit);
+                left -= 1;
+                if left == 0 || outcome.is_err() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+        outcome
+    }
+
+    /// The first `take` candidates in the order of the sort keys, from `edge`, of many ranges: each is read as far as its rows are among the
+    /// first of those seen so far.
+    pub(super) fn first_of_many(
+        &self,
+        view: &TenantView<'_>,
+        direction: Direction,
+        edge: Option<&Edge>,
+        take: usize,
+    ) -> Result<Vec<Candidate>> {
+        let ranges: Vec<KeyRange>;
+        let ranges = match edge {
+            None => &self.ranges,
+            Some(_) => {
+                let left = |range| self.left_from(range, direction, edge).into_owned();
+                ranges = self.ranges.iter().map(left).collect();
+                &ranges
+            }
+        };
+        let mut best = Best::new(take, direction);
+        let mut outcome = Ok(());
+        view.snapshot
+            .scan_each(self.space, ranges, direction, &mut |_, key, value| {
+                let among = Row::new(self.space, key, value, self.prefix)
+                    .map(|row| best.offer(row.sort_key(), || row.to_candidate()));
+                match among {
+                    Ok(true) => return ControlFlow::Continue(()),
+                    Ok(false) => {}
+                    Err(error) => outcome = Err(error),
+                }
+                ControlFlow::Break(())
+            })?;
+        outcome.map(|()| best.into_sorted())
+    }
+
+    fn left_from<'r>(
+        &self,
+        range: &'r KeyRange,
+        direction: Direction,
+        edge: Option<&Edge>,
+    ) -> Cow<'r, KeyRange> {
+        match edge {
+            None => Cow::Borrowed(range),
+            Some(Edge { key, inclusive }) => {
+                Cow::Owned(beyond(range, self.prefix, key, *inclusive, direction))
+            }
+        }
     }
 
     /// Whether its rows are the entities' own.
@@ -99,54 +274,25 @@ impl Source {
 
     /// Begins a walk in the order of the sort keys, from `edge`, without the first `skip` rows.
     pub(super) fn walk(&self, direction: Direction, edge: Option<&Edge>, skip: u64) -> Walker {
-        let mut parts: VecDeque<Part> = self
+        let ranges = self
             .ranges
             .iter()
-            .map(|(range, prefix)| Part {
-                range: edge.map_or_else(
-                    || range.clone(),
-                    |Edge { key, inclusive }| beyond(range, *prefix, key, *inclusive, direction),
-                ),
-                prefix: *prefix,
-            })
-            .collect();
-        let way = if parts.len() > 1 {
-            Way::Merge {
-                unopened: std::mem::take(&mut parts),
-                runs: BinaryHeap::new(),
-            }
-        } else {
-            Way::Queue(parts)
-        };
-        Walker {
-            space: self.space,
-            direction,
-            skip,
-            values: true,
-            way,
-        }
+            .map(|range| self.left_from(range, direction, edge).into_owned());
+        Walker::in_order(self.space, ranges, self.prefix, direction, skip)
     }
 
     /// Begins a walk over everything, one parent after the other: one seek a parent. Values are kept only where the rows are the
     /// entities' own.
     pub(super) fn walk_unordered(&self, kind: EntityKind) -> Walker {
-        let part = |(range, prefix): &(KeyRange, usize)| Part {
-            range: range.clone(),
-            prefix: *prefix,
-        };
-        Walker {
-            space: self.space,
-            direction: Direction::Forward,
-            skip: 0,
-            values: self.has_entity_rows(kind),
-            way: Way::Queue(self.ranges.iter().map(part).collect()),
-        }
+        let ranges = self.ranges.iter().cloned();
+        let values = self.has_entity_rows(kind);
+        Walker::one_by_one(self.space, ranges, self.prefix, values)
     }
 
     /// Counts the rows.
     pub(super) fn count(&self, view: &TenantView<'_>) -> Result<u64> {
         let mut count = 0;
-        for (range, _) in &self.ranges {
+        for range in &self.ranges {
             view.snapshot
                 .scan(self.space, range, Direction::Forward, &mut |_, _| {
                     count += 1;
@@ -157,20 +303,24 @@ impl Source {
     }
 }
 
-fn range_of(parent: Parent, order: IndexOrder, filter: &Filter) -> (KeyRange, usize) {
-    let prefix = keys::TENANT + parent.id.map_or(0, |_| keys::ID);
-    let range = match (order, &filter.name_prefix, filter.modified_since) {
+fn range_of(parent: Parent, order: IndexOrder, filter: &Filter) -> KeyRange {
+    match (order, &filter.name_prefix, filter.modified_since) {
         (IndexOrder::Name, Some(text), _) => {
             bounds::children_by_text_prefix(parent, &crate::sortkey::TextKey::prefix(text))
         }
         (IndexOrder::Modified, _, Some(since)) => bounds::children_modified_since(parent, since),
         _ => bounds::children(parent),
-    };
-    (range, prefix)
+    }
 }
 
 /// What is left of `range` behind the sort key `after`, or from it on.
-fn beyond(range: &KeyRange, prefix: usize, after: &[u8], inclusive: bool, direction: Direction) -> KeyRange {
+pub(super) fn beyond(
+    range: &KeyRange,
+    prefix: usize,
+    after: &[u8],
+    inclusive: bool,
+    direction: Direction,
+) -> KeyRange {
     let mut key = range.start[..prefix.min(range.start.len())].to_vec();
     key.extend_from_slice(after);
     let mut range = range.clone();
@@ -196,243 +346,9 @@ fn beyond(range: &KeyRange, prefix: usize, after: &[u8], inclusive: bool, direct
     range
 }
 
-/// A walk over a source, which goes on where its last chunk ended. Chunks are collected, so that the view can be read between them.
-pub(super) struct Walker {
-    space: Keyspace,
-    direction: Direction,
-    /// Rows to pass over before the first chunk.
-    skip: u64,
-    /// Whether candidates carry the values of their rows.
-    values: bool,
-    way: Way,
-}
-
-enum Way {
-    /// One range after the other.
-    Queue(VecDeque<Part>),
-    /// In the order of the sort keys, from whichever range has the next.
-    Merge {
-        unopened: VecDeque<Part>,
-        runs: BinaryHeap<Run>,
-    },
-}
-
-/// What is left of one range, and the bytes of its keys before the sort key.
-struct Part {
-    range: KeyRange,
-    prefix: usize,
-}
-
-impl Walker {
-    /// The next candidates: at most `rows`, fewer where they are large, none only at the end.
-    pub(super) fn chunk(&mut self, view: &TenantView<'_>, rows: usize) -> Result<Vec<Candidate>> {
-        self.bounded(view, rows, CHUNK_BYTES)
-    }
-
-    /// The next `rows` candidates, however large.
-    pub(super) fn rows(&mut self, view: &TenantView<'_>, rows: usize) -> Result<Vec<Candidate>> {
-        self.bounded(view, rows, usize::MAX)
-    }
-
-    /// The next `rows` candidates, as long as they have less than `bytes` of keys and values.
-    pub(super) fn bounded(
-        &mut self,
-        view: &TenantView<'_>,
-        rows: usize,
-        bytes: usize,
-    ) -> Result<Vec<Candidate>> {
-        let Self {
-            space,
-            direction,
-            skip,
-            values,
-            way,
-        } = self;
-        let reader = Reader {
-            view,
-            space: *space,
-            direction: *direction,
-            values: *values,
-        };
-        let mut chunk = Chunk::new(rows, bytes);
-        match way {
-            Way::Queue(parts) => {
-                while let Some(part) = parts.front_mut() {
-                    if chunk.is_full() || reader.fill(part, skip, &mut chunk)? {
-                        break;
-                    }
-                    parts.pop_front();
-                }
-            }
-            Way::Merge { unopened, runs } => {
-                while let Some(part) = unopened.pop_front() {
-                    runs.extend(Run::open(part, &reader)?);
-                }
-                while !chunk.is_full()
-                    && let Some(mut run) = runs.pop()
-                {
-                    let Some(next) = run.ahead.pop_front() else {
-                        continue;
-                    };
-                    if run.ahead.is_empty() && run.more {
-                        run.refill(&reader, READ_AHEAD)?;
-                    }
-                    if !run.ahead.is_empty() {
-                        runs.push(run);
-                    }
-                    if *skip > 0 {
-                        *skip -= 1;
-                    } else {
-                        chunk.push(next);
-                    }
-                }
-            }
-        }
-        Ok(chunk.candidates.into())
-    }
-}
-
-/// Candidates up to a bound.
-struct Chunk {
-    candidates: VecDeque<Candidate>,
-    rows: usize,
-    bytes: usize,
-}
-
-impl Chunk {
-    fn new(rows: usize, bytes: usize) -> Self {
-        Self {
-            candidates: VecDeque::new(),
-            rows,
-            bytes,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.rows == 0 || self.bytes == 0
-    }
-
-    fn push(&mut self, candidate: Candidate) {
-        self.rows -= 1;
-        self.bytes = self
-            .bytes
-            .saturating_sub(candidate.key.len() + candidate.value.len());
-        self.candidates.push_back(candidate);
-    }
-}
-
-/// Reads candidates from ranges of one keyspace.
-struct Reader<'a> {
-    view: &'a TenantView<'a>,
-    space: Keyspace,
-    direction: Direction,
-    values: bool,
-}
-
-impl Reader<'_> {
-    /// Fills a chunk that is not full from a range, of which it leaves what comes behind. Says whether the chunk is full.
-    fn fill(&self, part: &mut Part, skip: &mut u64, chunk: &mut Chunk) -> Result<bool> {
-        let Part { range, prefix } = part;
-        let mut bad = None;
-        self.view
-            .snapshot
-            .scan(self.space, range, self.direction, &mut |key, value| {
-                if *skip > 0 {
-                    *skip -= 1;
-                    return ControlFlow::Continue(());
-                }
-                let value = if self.values { value } else { &[] };
-                match candidate(self.space, key, value, *prefix) {
-                    Ok(candidate) => chunk.push(candidate),
-                    Err(error) => bad = Some(error),
-                }
-                if chunk.is_full() || bad.is_some() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })?;
-        if let Some(error) = bad {
-            return Err(error);
-        }
-        if let Some(last) = chunk.candidates.back().filter(|_| chunk.is_full()) {
-            *range = beyond(range, *prefix, last.sort_key(), false, self.direction);
-        }
-        Ok(chunk.is_full())
-    }
-}
-
-fn candidate(space: Keyspace, key: &[u8], value: &[u8], prefix: usize) -> Result<Candidate> {
-    match keys::id_at_end(key) {
-        Some(id) if key.len() >= prefix => Ok(Candidate {
-            key: key.to_vec(),
-            prefix,
-            id,
-            value: value.to_vec(),
-        }),
-        _ => Err(Error::corrupt(space, key, "an index key too short for an id")),
-    }
-}
-
-/// One parent's part of a merge.
-struct Run {
-    part: Part,
-    direction: Direction,
-    ahead: VecDeque<Candidate>,
-    more: bool,
-}
-
-impl Run {
-    /// The run of a range that is not empty.
-    fn open(part: Part, reader: &Reader<'_>) -> Result<Option<Self>> {
-        let mut run = Run {
-            part,
-            direction: reader.direction,
-            ahead: VecDeque::new(),
-            more: true,
-        };
-        run.refill(reader, 1)?;
-        Ok(Some(run).filter(|run| !run.ahead.is_empty()))
-    }
-
-    fn refill(&mut self, reader: &Reader<'_>, rows: usize) -> Result<()> {
-        let mut chunk = Chunk::new(rows, CHUNK_BYTES);
-        self.more = reader.fill(&mut self.part, &mut 0, &mut chunk)?;
-        self.ahead = chunk.candidates;
-        Ok(())
-    }
-
-    fn front(&self) -> Option<&[u8]> {
-        self.ahead.front().map(Candidate::sort_key)
-    }
-}
-
-impl PartialEq for Run {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Run {}
-
-impl PartialOrd for Run {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Run {
-    /// The greatest is the one that comes next.
-    fn cmp(&self, other: &Self) -> Ordering {
-        match self.direction {
-            Direction::Forward => other.front().cmp(&self.front()),
-            Direction::Reverse => self.front().cmp(&other.front()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::walk::CHUNK_BYTES;
     use super::*;
     use crate::{Catalog, DataStore, JsonObject, NewDataAsset, NewDataStore, Query, Read as _, Write as _};
 

@@ -10,8 +10,9 @@ use crate::snapshot::TenantSnapshot;
 use super::Query;
 use super::page;
 use super::plan::{Plan, Slice};
-use super::source::{Edge, Walker};
+use super::source::Edge;
 use super::topk::MAX_HELD;
+use super::walk::Walker;
 
 /// How many entities are read at a time.
 const CHUNK: usize = 256;

@@ -1,20 +1,20 @@
 //! A sort that no index serves: looks at everything selected and holds a bounded number of keys.
 
-use std::collections::BinaryHeap;
-
 use uuid::Uuid;
 
 use crate::backend::{Direction, Keyspace};
 use crate::engine::TenantView;
 use crate::engine::view::{InheritedCache, decode_head};
+use crate::entity::skim;
 use crate::entity::{Head, Inherited, Lineage, Stored as _};
 use crate::envelope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::created_time;
-use crate::keyspace::{IndexOrder, keys};
+use crate::ids::{EntityKind, created_time};
+use crate::keyspace::{IndexOrder, entities, keys};
 use crate::sortkey::Scalar;
 use crate::{DataSet, Entity, NewDataSet};
 
+use super::best::Best;
 use super::filter::Filter;
 use super::sort::SortField;
 use super::source::{Candidate, Edge, Source};
@@ -31,6 +31,8 @@ pub(super) struct Ranking {
     pub(super) keys: Keys,
     /// The index that serves the filter.
     pub(super) served_by: Option<IndexOrder>,
+    /// The parents of what is selected, sorted, where the source holds more. Only with fields that the records themselves tell.
+    pub(super) within: Option<Vec<Uuid>>,
 }
 
 pub(super) enum Keys {
@@ -75,41 +77,86 @@ pub(super) fn select<E: Entity>(
     } else {
         Direction::Forward
     };
-    let mut best = Best {
-        heap: BinaryHeap::new(),
-        held,
-        offered: 0,
-        backwards,
+    let mut best = Best::new(held, direction);
+    let (mut matching, mut offered) = (0, 0_u64);
+    let mut give = |key: &[u8], id| {
+        matching += 1;
+        if window.edge.is_none_or(|edge| edge.leads_to(key, direction)) {
+            offered += 1;
+            best.offer(key, || Candidate::by_key(key, id));
+        }
     };
-    let mut matching = 0;
     let mut keyer = Keyer {
         view,
         fields,
+        skimmed: skimmed::<E>(ranking, filter),
+        within: ranking.within.as_deref(),
         inherited: InheritedCache::new(),
     };
-    let mut walker = source.walk_unordered(E::KIND);
-    loop {
-        let chunk = walker.chunk(view, CHUNK)?;
-        if chunk.is_empty() {
-            break;
-        }
-        let give = |key: Vec<u8>, id| {
-            matching += 1;
-            if window.edge.is_none_or(|edge| edge.leads_to(&key, direction)) {
-                best.offer(key, id);
+    if source.has_entity_rows(E::KIND) && matches!(ranking.keys, Keys::Fields(_)) && tell_all(fields) {
+        let mut sort_key = Vec::with_capacity(64);
+        source.each_row(view, |key, value| {
+            if let Some(id) = keyer.key_of_row::<E>(&mut sort_key, key, value, filter)? {
+                give(&sort_key, id);
             }
-        };
-        match ranking.keys {
-            Keys::Index { order, .. } => keyer.index_keys::<E>(source, &chunk, filter, order, give)?,
-            Keys::Fields(_) => keyer.keys::<E>(source, &chunk, filter, give)?,
+            Ok(())
+        })?;
+    } else {
+        let mut walker = source.walk_unordered(E::KIND);
+        loop {
+            let chunk = walker.chunk(view, CHUNK)?;
+            if chunk.is_empty() {
+                break;
+            }
+            match ranking.keys {
+                Keys::Index { order, .. } => {
+                    keyer.index_keys::<E>(source, &chunk, filter, order, &mut give)?;
+                }
+                Keys::Fields(_) => keyer.keys::<E>(source, &chunk, filter, &mut give)?,
+            }
         }
     }
     // A page past the end is empty, however deep.
-    if best.offered > held as u64 && best.offered > window.skip && held < wanted {
+    if offered > held as u64 && offered > window.skip && held < wanted {
         return Err(too_deep(ranking, window));
     }
     let skip = usize::try_from(window.skip).unwrap_or(usize::MAX);
     Ok((best.into_sorted().into_iter().skip(skip).collect(), matching))
+}
+
+/// Whether records alone tell every field, without schema rows and ancestors.
+pub(super) fn tell_all(fields: &[SortField]) -> bool {
+    !fields
+        .iter()
+        .any(|field| in_schema(&field.path) || inherited_path(&field.path).is_some())
+}
+
+/// The positions of the fields in an encoded head, where all lie there and nothing else is to be looked at.
+fn skimmed<E: Entity>(ranking: &Ranking, filter: &Filter) -> Option<Skimmed> {
+    let Keys::Fields(fields) = &ranking.keys else {
+        return None;
+    };
+    if !filter.is_empty() {
+        return None;
+    }
+    let at = |path| skim::position(E::LAYOUT, path);
+    Some(Skimmed {
+        fields: fields
+            .iter()
+            .map(|field| at(&field.path))
+            .collect::<Option<_>>()?,
+        parent: match E::KIND {
+            EntityKind::Store => None,
+            EntityKind::Asset => Some(at("dataStoreInfo.id")?),
+            EntityKind::Set => Some(at("dataAssetInfo.id")?),
+        },
+    })
+}
+
+/// Positions in an encoded head.
+struct Skimmed {
+    fields: Vec<usize>,
+    parent: Option<usize>,
 }
 
 fn too_deep(ranking: &Ranking, window: &Window<'_>) -> Error {
@@ -142,79 +189,12 @@ fn too_deep(ranking: &Ranking, window: &Window<'_>) -> Error {
     )
 }
 
-/// The best keys seen so far, the worst of them on top of the heap.
-struct Best {
-    heap: BinaryHeap<Ranked>,
-    held: usize,
-    offered: u64,
-    backwards: bool,
-}
-
-#[derive(PartialEq, Eq)]
-struct Ranked {
-    key: Vec<u8>,
-    id: Uuid,
-    backwards: bool,
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        // The key ends with the id, so keys never tie.
-        if self.backwards {
-            other.key.cmp(&self.key)
-        } else {
-            self.key.cmp(&other.key)
-        }
-    }
-}
-
-impl Best {
-    fn offer(&mut self, key: Vec<u8>, id: Uuid) {
-        self.offered += 1;
-        let ranked = Ranked {
-            key,
-            id,
-            backwards: self.backwards,
-        };
-        if self.heap.len() < self.held {
-            self.heap.push(ranked);
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && ranked < *worst
-        {
-            *worst = ranked;
-        }
-    }
-
-    fn into_sorted(self) -> Vec<Candidate> {
-        self.heap
-            .into_sorted_vec()
-            .into_iter()
-            .map(
-                |Ranked {
-                     key,
-                     id,
-                     backwards: _,
-                 }| Candidate {
-                    key,
-                    prefix: 0,
-                    id,
-                    value: Vec::new(),
-                },
-            )
-            .collect()
-    }
-}
-
 /// Makes sort keys.
 struct Keyer<'a> {
     view: &'a TenantView<'a>,
     fields: &'a [SortField],
+    skimmed: Option<Skimmed>,
+    within: Option<&'a [Uuid]>,
     inherited: InheritedCache,
 }
 
@@ -234,7 +214,7 @@ impl Keyer<'_> {
         source: &Source,
         candidates: &[Candidate],
         filter: &Filter,
-        mut give: impl FnMut(Vec<u8>, Uuid),
+        mut give: impl FnMut(&[u8], Uuid),
     ) -> Result<()> {
         let any = |elsewhere: fn(&str) -> bool| self.fields.iter().any(|field| elsewhere(&field.path));
         if any(in_schema) {
@@ -248,16 +228,60 @@ impl Keyer<'_> {
             let drafts = self.drafts::<E>(source, candidates, filter, |_| false)?;
             return self.finish(drafts, give);
         }
-        self.each_head::<E>(source, candidates, |id, head| {
-            if filter.admits(&head) {
-                let mut key = Vec::with_capacity(64);
-                for SortField { path, descending } in self.fields {
-                    self.stored(id, &head, path).append_to(&mut key, *descending);
-                }
-                give(self.closed(key, id), id);
+        let mut sort_key = Vec::with_capacity(64);
+        let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
+        self.view.rows(entities(E::KIND), &ids, &mut |_, key, value| {
+            if let Some(id) = self.key_of_row::<E>(&mut sort_key, key, value, filter)? {
+                give(&sort_key, id);
             }
             Ok(())
         })
+    }
+
+    /// Makes the sort key of an entity from its row, and tells its id; `None` where it is not selected.
+    fn key_of_row<E: Entity>(
+        &self,
+        sort_key: &mut Vec<u8>,
+        key: &[u8],
+        value: &[u8],
+        filter: &Filter,
+    ) -> Result<Option<Uuid>> {
+        let space = entities(E::KIND);
+        let Some(id) = keys::id_at_end(key) else {
+            return Err(Error::corrupt(space, key, "a key too short for an id"));
+        };
+        let selects = |parent| {
+            self.within
+                .is_none_or(|within| within.binary_search(&parent).is_ok())
+        };
+        sort_key.clear();
+        if let Some(Skimmed { fields, parent }) = &self.skimmed {
+            let body = envelope::open(space, key, value)?;
+            let skim = |at| {
+                skim::scalar(E::LAYOUT, body, at)
+                    .ok_or_else(|| Error::corrupt(space, key, "a head of another layout"))
+            };
+            if let (Some(_), Some(at)) = (self.within, *parent)
+                && let Scalar::Id(parent) = skim(at)?
+                && !selects(parent)
+            {
+                return Ok(None);
+            }
+            for (&at, SortField { descending, .. }) in fields.iter().zip(self.fields) {
+                skim(at)?.append_to(sort_key, *descending);
+            }
+        } else {
+            let head = decode_head::<E>(key, value)?;
+            let parent = head.lineage().parent(E::KIND);
+            if !parent.is_none_or(|parent| selects(parent.uuid())) || !filter.admits(&head) {
+                return Ok(None);
+            }
+            for SortField { path, descending } in self.fields {
+                self.stored(id, &head, path).append_to(sort_key, *descending);
+            }
+        }
+        self.close(sort_key, id);
+        Ok(Some(id))
     }
 
     /// As [`Keyer::keys`], with the sort keys that an index has.
@@ -267,11 +291,12 @@ impl Keyer<'_> {
         candidates: &[Candidate],
         filter: &Filter,
         order: IndexOrder,
-        mut give: impl FnMut(Vec<u8>, Uuid),
+        mut give: impl FnMut(&[u8], Uuid),
     ) -> Result<()> {
+        let mut key = Vec::with_capacity(64);
         self.each_head::<E>(source, candidates, |id, head| {
             if filter.admits(&head) {
-                let mut key = Vec::with_capacity(64);
+                key.clear();
                 match order {
                     IndexOrder::Creation => {}
                     IndexOrder::Name => Scalar::text(head.name()).append_to(&mut key, false),
@@ -283,7 +308,7 @@ impl Keyer<'_> {
                     }
                 }
                 key.extend_from_slice(id.as_bytes());
-                give(key, id);
+                give(&key, id);
             }
             Ok(())
         })
@@ -371,7 +396,7 @@ impl Keyer<'_> {
     }
 
     /// Fills in what is inherited, and gives the keys.
-    fn finish(&mut self, drafts: Vec<Draft>, mut give: impl FnMut(Vec<u8>, Uuid)) -> Result<()> {
+    fn finish(&mut self, drafts: Vec<Draft>, mut give: impl FnMut(&[u8], Uuid)) -> Result<()> {
         for Draft {
             id,
             lineage,
@@ -395,7 +420,9 @@ impl Keyer<'_> {
                 };
                 scalar.append_to(part, *descending);
             }
-            give(self.closed(parts.concat(), id), id);
+            let mut key = parts.concat();
+            self.close(&mut key, id);
+            give(&key, id);
         }
         Ok(())
     }
@@ -410,11 +437,10 @@ impl Keyer<'_> {
         }
     }
 
-    /// A key with the id that breaks ties.
-    fn closed(&self, mut key: Vec<u8>, id: Uuid) -> Vec<u8> {
+    /// Adds the id, which breaks ties.
+    fn close(&self, key: &mut Vec<u8>, id: Uuid) {
         let descending = self.fields.first().is_some_and(|field| field.descending);
-        Scalar::Id(id).append_to(&mut key, descending);
-        key
+        Scalar::Id(id).append_to(key, descending);
     }
 }
 
@@ -484,6 +510,7 @@ mod tests {
         let unindexed = Ranking {
             keys: Keys::Fields(vec![by_type]),
             served_by: None,
+            within: None,
         };
         let filtered = |by| Ranking {
             keys: Keys::Index {
@@ -491,6 +518,7 @@ mod tests {
                 descending: true,
             },
             served_by: Some(by),
+            within: None,
         };
         let cases = [
             (unindexed, "createdTime alone"),

@@ -1,9 +1,10 @@
 //! What redb's errors and panics become: one mapping, one guard, one latch.
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use crate::backend::Health;
@@ -157,8 +158,29 @@ impl StdError for EnginePanic {}
 
 /// Calls into redb. It panics on some damaged pages; that becomes [`ErrorKind::Corrupt`]. No closure of a caller may run inside.
 pub(super) fn guard<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
+    guard_visiting(|_| call())
+}
+
+/// Where closures of a caller run within a guarded call.
+#[derive(Default)]
+pub(super) struct Visiting(Cell<bool>);
+
+impl Visiting {
+    /// Runs what is not redb's: a panic of it goes on as the caller's own.
+    pub(super) fn run<R>(&self, visit: impl FnOnce() -> R) -> R {
+        self.0.set(true);
+        let result = visit();
+        self.0.set(false);
+        result
+    }
+}
+
+/// As [`guard`], around calls into redb that show a caller what they find.
+fn guard_visiting<T>(call: impl FnOnce(&Visiting) -> Result<T>) -> Result<T> {
+    let visiting = Visiting::default();
+    match catch_unwind(AssertUnwindSafe(|| call(&visiting))) {
         Ok(result) => result,
+        Err(payload) if visiting.0.get() => resume_unwind(payload),
         Err(payload) => {
             let text = payload
                 .downcast_ref::<&str>()
@@ -219,7 +241,13 @@ impl Latch {
 
     /// A call into redb that reads pages. redb stops for good after a failed read, so that latches, as a panic does.
     pub(super) fn read<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
-        let result = guard(call);
+        self.read_visiting(|_| call())
+    }
+
+    /// As [`Latch::read`], where a caller's closure runs inside, through [`Visiting::run`]. One guard for a whole scan: one for each row costs
+    /// more than the row.
+    pub(super) fn read_visiting<T>(&self, call: impl FnOnce(&Visiting) -> Result<T>) -> Result<T> {
+        let result = guard_visiting(call);
         if let Err(error) = &result
             && !is_closed(error)
             && (is_panic(error)
@@ -338,6 +366,23 @@ mod tests {
         assert!(latches(StorageError::PreviousIo));
         assert!(!latches(StorageError::DatabaseClosed));
         assert!(!latches(StorageError::Corrupted("one page".into())));
+    }
+
+    #[test]
+    fn a_panic_of_a_visitor_is_its_own() {
+        let latch = Latch::default();
+        let visited = catch_unwind(AssertUnwindSafe(|| {
+            latch.read_visiting(|visiting| Ok(visiting.run(|| panic!("the caller's"))))
+        }));
+        assert_eq!(visited.unwrap_err().downcast_ref::<&str>(), Some(&"the caller's"));
+        assert_eq!(latch.health(), Health::Healthy);
+        let error = latch
+            .read_visiting::<()>(|visiting| {
+                visiting.run(|| ());
+                panic!("the engine's")
+            })
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
 
     #[test]

@@ -23,9 +23,9 @@ use crate::backend::{ByteStorage, Keyspace, SpaceBatch, WriteBatch};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a log becomes before the file takes over what is in it.
-const LIMIT: u64 = 4 << 20;
+const LIMIT: u64 = 16 << 20;
 /// Where the file is to be recovered quickly, so that applying a whole log takes no longer than some milliseconds.
-const QUICK_LIMIT: u64 = 512 << 10;
+const QUICK_LIMIT: u64 = 1 << 20;
 /// A new log has this many bytes. They are written, so that syncing a record changes no metadata of a file system.
 const FIRST_LEN: u64 = 64 << 10;
 /// The part of the limit that one record may take.
