@@ -227,20 +227,31 @@ fn apply_deltas(table: &mut Rows<'_>, deltas: Vec<(Keyspace, Vec<u8>, i64)>) -> 
         .collect();
     by_key.sort();
     for (key, delta) in by_key {
-        let old = match table.get(key.as_slice()).map_err(from_redb)? {
-            Some(value) => envelope::open_u64(Keyspace::Counter, &key, value.value())?,
-            None => 0,
-        };
-        match old.checked_add_signed(delta) {
-            None => {
+        let added = |old: u64| {
+            old.checked_add_signed(delta).ok_or_else(|| {
                 let what = format!("a counter of {old} that should change by {delta}");
-                return Err(Error::corrupt(Keyspace::Counter, &key, what));
+                Error::corrupt(Keyspace::Counter, &key, what)
+            })
+        };
+        let seal = |new| envelope::seal_u64(Keyspace::Counter, &key, new);
+        // Changed in place: a value of the same length moves nothing.
+        let changed = match table.get_mut(key.as_slice()).map_err(from_redb)? {
+            Some(mut row) => {
+                let new = added(envelope::open_u64(Keyspace::Counter, &key, row.value())?)?;
+                if new > 0 {
+                    row.insert(seal(new).as_slice()).map_err(from_redb)?;
+                }
+                Some(new)
             }
+            None => None,
+        };
+        match changed {
             Some(0) => drop(table.remove(key.as_slice()).map_err(from_redb)?),
-            Some(new) => {
-                let value = envelope::seal_u64(Keyspace::Counter, &key, new);
+            Some(_) => {}
+            None => {
+                let first = seal(added(0)?);
                 table
-                    .insert(key.as_slice(), value.as_slice())
+                    .insert(key.as_slice(), first.as_slice())
                     .map_err(from_redb)?;
             }
         }

@@ -38,7 +38,8 @@ pub(super) fn encode(
     spaces: &[(Keyspace, SpaceBatch)],
     deltas: &[(Keyspace, Vec<u8>, i64)],
 ) -> Option<Vec<u8>> {
-    let mut out = Writer(vec![0; HEADER]);
+    let mut out = Writer(Vec::with_capacity(room(spaces, deltas)));
+    out.0.resize(HEADER, 0);
     out.count(spaces.len())?;
     for (space, SpaceBatch { ranges, entries }) in spaces {
         out.bytes(space.name().as_bytes())?;
@@ -75,6 +76,16 @@ pub(super) fn encode(
     record.resize(record.len().next_multiple_of(SECTOR), 0);
     u32::try_from(record.len()).ok()?;
     Some(record)
+}
+
+/// About the bytes of a record.
+fn room(spaces: &[(Keyspace, SpaceBatch)], deltas: &[(Keyspace, Vec<u8>, i64)]) -> usize {
+    let of_entry = |(key, op): &(Vec<u8>, WriteOp)| match op {
+        WriteOp::Put(value) => key.len() + value.len() + 9,
+        WriteOp::Delete => key.len() + 5,
+    };
+    let entries = spaces.iter().flat_map(|(_, space)| &space.entries);
+    entries.map(of_entry).sum::<usize>() + deltas.len() * 64 + spaces.len() * 64 + SECTOR
 }
 
 /// Completes what [`encode`] began.
