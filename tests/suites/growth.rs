@@ -38,25 +38,34 @@ struct Round {
 
 #[test]
 fn file_and_memory_flatten_under_load() {
+    flatten("growth::file_and_memory_flatten_under_load", Durability::Deferred);
+}
+
+#[test]
+fn file_and_memory_flatten_under_durable_load() {
+    flatten(
+        "growth::file_and_memory_flatten_under_durable_load",
+        Durability::Immediate,
+    );
+}
+
+fn flatten(test: &str, durability: Durability) {
     if let Some(path) = child_path() {
-        load(&path);
+        load(&path, durability);
         return;
     }
     let directory = tempfile::tempdir().expect("a directory");
-    let mut child = child(
-        "growth::file_and_memory_flatten_under_load",
-        &directory.path().join("catalog.shelf"),
-    );
+    let mut child = child(test, &directory.path().join("catalog.shelf"));
     let status = child.status().expect("a child");
     assert!(status.success(), "the child: {status}");
 }
 
 /// Works in rounds, and compares the last of them with the first.
-fn load(path: &std::path::Path) {
+fn load(path: &std::path::Path, durability: Durability) {
     let environment = TestEnvironment::new(1);
     let catalog = Options::new()
         .cache_bytes(4 << 20)
-        .durability(Durability::Deferred)
+        .durability(durability)
         .change_feed(true)
         .change_retention(ChangeRetention::keep_all().count(500))
         .undrop(Duration::from_secs(60))
@@ -92,7 +101,7 @@ fn load(path: &std::path::Path) {
         most(late, |round| round.memory),
     );
     figures(
-        "load without growth",
+        &format!("load without growth, {durability:?}"),
         &format!(
             "{} operations in {} rounds; largest in the first third, then: file {} KiB, {} KiB; memory {} KiB, {} KiB; at most {} entities",
             rounds.len() * WRITERS * OPERATIONS,

@@ -15,9 +15,9 @@ use shelfmark::backend::{
 };
 use shelfmark::{
     AllStores, AssetId, AssetSelection, Batch, Batched, Catalog, Cursor, DataAsset, DataSet, DataStore,
-    DroppedQuery, EntityId, ErrorKind, Expectation, Filter, Hook, HookView, IdempotencyKey, NewDataAsset,
-    NewDataStore, Options, Patch, Position, Projection, Proposal, Query, Read, Result, Session, SetId,
-    SetSelection, StoreId, Veto, Write,
+    DroppedQuery, EntityId, ErrorKind, Expectation, Filter, Hook, HookView, IdempotencyKey, JsonText,
+    NewDataAsset, NewDataStore, Options, Patch, Position, Projection, Proposal, Query, Read, Result, Session,
+    SetId, SetSelection, StoreId, Veto, Write,
 };
 use shelfmark_testkit::CountingBackend;
 
@@ -150,6 +150,17 @@ fn reads(at: &impl Read, ids: Family, cursors: &[Cursor; 3], text: &str) -> Vec<
     note!(get(store));
     note!(get(asset));
     note!(get(set));
+    macro_rules! note_json {
+        ($method:ident ($($argument:expr),*)) => {{
+            let mut text = JsonText::new();
+            let outcome = at.$method($($argument,)* &mut text);
+            let shown = outcome.map(|told| (told, String::from_utf8(text.into_bytes()).expect("JSON")));
+            answers.note(stringify!($method), shown)
+        }};
+    }
+    note_json!(get_json(store, true));
+    note_json!(get_json(asset, true));
+    note_json!(get_json(set, true));
     note!(get_head(set));
     note!(get_many(&[store]));
     note!(get_many(&[asset]));
@@ -168,6 +179,8 @@ fn reads(at: &impl Read, ids: Family, cursors: &[Cursor; 3], text: &str) -> Vec<
         note!(count::<DataSet>(selection.clone()));
         let query = Query::<DataSet>::of(selection.clone()).with_schemas();
         note!(list(&query));
+        note_json!(list_json(&query));
+        note_json!(list_json(&query.clone().filter(Filter::new().name_prefix(text))));
         note!(list(&query.clone().sort("name")));
         note!(list(&query.clone().sort("dataAssetInfo.name")));
         note!(list(&query.clone().filter(Filter::new().name_prefix(text))));
@@ -182,7 +195,10 @@ fn reads(at: &impl Read, ids: Family, cursors: &[Cursor; 3], text: &str) -> Vec<
     note!(list(&Query::<DataStore>::new().limit(1).cursor(stores.clone())));
     note!(list(&Query::<DataAsset>::new().limit(1).cursor(assets)));
     note!(list(&Query::<DataSet>::new().limit(1).cursor(sets.clone())));
-    note!(list_names(&Query::<DataStore>::new().limit(1).cursor(stores)));
+    note!(list_names(
+        &Query::<DataStore>::new().limit(1).cursor(stores.clone())
+    ));
+    note_json!(list_json(&Query::<DataStore>::new().limit(1).cursor(stores)));
     note!(list_projected(
         &Query::<DataSet>::new().limit(1).cursor(sets),
         &Projection::all()
@@ -466,6 +482,7 @@ fn every_public_call_is_tried() {
                 "drop_tenant",
                 "sync",
                 "health",
+                "is_exclusive",
                 "reopen",
             ],
         ),

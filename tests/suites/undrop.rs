@@ -91,13 +91,13 @@ fn without_the_option_nothing_is_kept_and_deletions_cost_what_they_did() {
                     total.range_deletes,
                     total.deltas
                 ),
-                (3, 18, 4, 7),
+                (3, 17, 5, 7),
                 "{}: {total:?}",
                 bed.name
             );
             assert_eq!(
                 (total.lookups, total.got, total.scans, total.visited, total.counts),
-                (10, 10, 1, 1, 2),
+                (9, 9, 2, 2, 2),
                 "{}: {total:?}",
                 bed.name
             );
