@@ -6,8 +6,10 @@ mod bytes;
 mod overlay;
 pub(crate) mod redb;
 
+use std::any::Any;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 pub use batch::{SpaceBatch, WriteBatch, WriteOp};
@@ -332,6 +334,22 @@ pub trait Snapshot: Send + Sync {
     /// How many keys begin with one of `prefixes`, none of which begins another. Asked only for the prefixes that counters are kept for
     /// ([`WriteBatch::count`]): a backend may keep them, or count.
     fn count(&self, space: Keyspace, prefixes: &[&[u8]]) -> Result<u64>;
+
+    /// Where readers of this very state keep what they made of it, if snapshots of one state share such a place.
+    fn memo(&self) -> Option<&Memo> {
+        None
+    }
+}
+
+/// A place beside one committed state for what its readers made of it, dropped with it. One for all snapshots that show the same state.
+#[derive(Default)]
+pub struct Memo(OnceLock<Box<dyn Any + Send + Sync>>);
+
+impl Memo {
+    /// What is kept, made by its first use. All uses ask for the same type.
+    pub(crate) fn get<T: Default + Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.get_or_init(|| Box::<T>::default()).downcast_ref()
+    }
 }
 
 impl fmt::Debug for dyn Snapshot + '_ {

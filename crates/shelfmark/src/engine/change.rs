@@ -6,9 +6,9 @@
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::ancestors::InheritedCache;
 use super::create::{check_size, check_unique, encode_head, encoding_failed, parent_pointer};
 use super::tenants::MAX_NAME;
-use super::view::InheritedCache;
 use super::{Settings, Stage, TenantView, feed, hooked};
 use crate::entity::{Entity, Head as _, Inherited, Meta, State, reader, rules, shape};
 use crate::error::{Error, Result};

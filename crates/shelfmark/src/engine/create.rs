@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::view::InheritedCache;
+use super::ancestors::InheritedCache;
 use super::{Settings, Stage, TenantView, feed, hooked};
 use crate::backend::Keyspace;
 use crate::entity::rules::{self, MAX_ENTITY_BYTES};

@@ -9,9 +9,10 @@ use serde::Serialize;
 use uuid::Uuid;
 use wincode::{SchemaRead, SchemaWrite};
 
+use super::ancestors::InheritedCache;
 use super::batch::Names;
 use super::create::encoding_failed;
-use super::view::{InheritedCache, decode_head};
+use super::view::decode_head;
 use super::{Stage, TenantView};
 use crate::backend::{Direction, Keyspace, Snapshot};
 use crate::batch::{Batch, BatchOutcome};

@@ -1,5 +1,6 @@
 //! Operations over a view: they read, check rules and expectations, and stage changes. Nothing here commits.
 
+pub(crate) mod ancestors;
 pub(crate) mod batch;
 pub(crate) mod change;
 pub(crate) mod create;

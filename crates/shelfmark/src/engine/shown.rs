@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use super::view::{InheritedCache, TenantView, decode_head, missing_schemas};
+use super::ancestors::InheritedCache;
+use super::view::{TenantView, decode_head, missing_schemas};
 use crate::backend::Keyspace;
 use crate::entity::shown::Around;
 use crate::entity::{Entity, Head as _, Inherited};

@@ -10,10 +10,10 @@ use std::ops::ControlFlow;
 use uuid::Uuid;
 
 pub(crate) use self::record::Kept;
+use super::ancestors::InheritedCache;
 use super::create::{check_size, check_unique, encode_head, encoding_failed};
 use super::delete::Deleted;
 use super::feed::{self, DescendantRecord, Event, Subject};
-use super::view::InheritedCache;
 use super::{Settings, Stage, TenantView, hooked};
 use crate::backend::{Direction, KeyRange, Keyspace, Snapshot, successor};
 use crate::entity::{Entity, State, Stored as _};

@@ -1,19 +1,19 @@
 //! Reading entities of one tenant from a view.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use uuid::Uuid;
 
+use super::ancestors::InheritedCache;
+use crate::DataAsset;
 use crate::backend::{Direction, KeyRange, Keyspace, Snapshot};
-use crate::entity::{Entity, Head as _, Inherited, Lineage, State, skim};
+use crate::entity::{Entity, Head as _, Inherited, State, TypedId as _, skim};
 use crate::envelope;
 use crate::error::{Error, Result};
 use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
 use crate::index::{children_counter, total_counter};
 use crate::keyspace::{Parent, TenantNumber, bounds, entities, keys};
 use crate::sortkey::Scalar;
-use crate::{DataAsset, DataStore};
 
 /// A view, and the tenant as this view knows it.
 #[derive(Clone, Copy)]
@@ -23,9 +23,6 @@ pub struct TenantView<'a> {
     /// `None`: the tenant does not exist, so every read is empty.
     pub(crate) number: Option<TenantNumber>,
 }
-
-/// What was read of ancestors, so that a page of children reads each once.
-pub(crate) type InheritedCache = HashMap<EntityId, Inherited>;
 
 impl TenantView<'_> {
     pub(crate) fn parent(&self, id: Option<Uuid>) -> Option<Parent> {
@@ -65,7 +62,7 @@ impl TenantView<'_> {
     }
 
     /// Shows key and value of the entity's row.
-    fn row<E: Entity, R>(
+    pub(super) fn row<E: Entity, R>(
         &self,
         id: Uuid,
         visit: impl FnOnce(&[u8], &[u8]) -> Result<R>,
@@ -91,6 +88,16 @@ impl TenantView<'_> {
         self.rows(entities(E::KIND), ids, &mut |at, key, value| {
             visit(at, decode_head::<E>(key, value)?)
         })
+    }
+
+    /// The names of `ids`, in their order.
+    pub(crate) fn names<E: Entity>(&self, ids: &[Uuid]) -> Result<Vec<Option<String>>> {
+        let mut names = vec![None; ids.len()];
+        self.rows(entities(E::KIND), ids, &mut |at, key, value| {
+            names[at] = name_in::<E>(key, value)?;
+            Ok(())
+        })?;
+        Ok(names)
     }
 
     /// Shows the row of each of `ids` that is there in a keyspace with entity keys.
@@ -138,19 +145,25 @@ impl TenantView<'_> {
         let Some(state) = self.state::<E>(id, schemas)? else {
             return Ok(None);
         };
-        let inherited = self.read_inherited(state.lineage)?;
+        let inherited = self.inherited_by_one(state.lineage)?;
         Ok(Some(E::assemble(id, self.name, state, inherited)))
     }
 
     /// The entities of `ids`, in their order; `None` where there is none. Rows are read in one go, ancestors once each.
     pub(crate) fn entities<E: Entity>(&self, ids: &[Uuid], schemas: bool) -> Result<Vec<Option<E>>> {
-        let mut states: Vec<Option<State<E>>> = Vec::new();
-        states.resize_with(ids.len(), || None);
+        let mut found: Vec<Option<E>> = Vec::new();
+        found.resize_with(ids.len(), || None);
+        let mut with_schemas = Vec::new();
         self.rows(entities(E::KIND), ids, &mut |at, key, value| {
-            states[at] = Some(state_of::<E>(key, decode_head::<E>(key, value)?)?);
+            let head = decode_head::<E>(key, value)?;
+            if schemas && head.has_schema_row() {
+                with_schemas.push(at);
+            }
+            found[at] = Some(self.bare::<E>(ids[at], key, head)?);
             Ok(())
         })?;
-        self.complete(ids, states, schemas)
+        self.complete(&mut found, &with_schemas)?;
+        Ok(found)
     }
 
     /// As [`TenantView::entities`], where the rows of `ids` have been read already.
@@ -163,126 +176,52 @@ impl TenantView<'_> {
         let Some(tenant) = self.number else {
             return Ok(Vec::new());
         };
-        let states = ids
-            .iter()
-            .zip(rows)
-            .map(|(&id, value)| {
-                let key = keys::entity(tenant, id);
-                state_of::<E>(&key, decode_head::<E>(&key, value)?).map(Some)
-            })
-            .collect::<Result<_>>()?;
-        self.complete(ids, states, schemas)
+        let mut found = Vec::with_capacity(ids.len());
+        let mut with_schemas = Vec::new();
+        for (&id, value) in ids.iter().zip(rows) {
+            let key = keys::entity(tenant, id);
+            let head = decode_head::<E>(&key, value)?;
+            if schemas && head.has_schema_row() {
+                with_schemas.push(found.len());
+            }
+            found.push(Some(self.bare::<E>(id, &key, head)?));
+        }
+        self.complete(&mut found, &with_schemas)?;
+        Ok(found)
     }
 
-    /// Adds to each state what lies elsewhere: schemas, and what it inherits.
-    fn complete<E: Entity>(
-        &self,
-        ids: &[Uuid],
-        mut states: Vec<Option<State<E>>>,
-        schemas: bool,
-    ) -> Result<Vec<Option<E>>> {
-        if schemas {
-            self.add_schema_rows(ids, &mut states)?;
+    /// An entity without what lies elsewhere.
+    fn bare<E: Entity>(&self, id: Uuid, key: &[u8], head: E::Head<'_>) -> Result<E> {
+        let state = state_of::<E>(key, head)?;
+        Ok(E::assemble(id, self.name, state, Inherited::default()))
+    }
+
+    /// Adds what lies elsewhere: the schemas of those at `with_schemas`, and what each inherits.
+    fn complete<E: Entity>(&self, found: &mut [Option<E>], with_schemas: &[usize]) -> Result<()> {
+        let id_at = |at: usize| {
+            found[at]
+                .as_ref()
+                .map_or(Uuid::nil(), |entity| entity.id().uuid())
+        };
+        let ids: Vec<Uuid> = with_schemas.iter().map(|&at| id_at(at)).collect();
+        let mut missing = vec![true; ids.len()];
+        if !ids.is_empty() {
+            self.rows(Keyspace::SetSchema, &ids, &mut |at, key, value| {
+                missing[at] = false;
+                match &mut found[with_schemas[at]] {
+                    Some(entity) => read_schemas(entity, key, value),
+                    None => Ok(()),
+                }
+            })?;
+        }
+        if let (Some(at), Some(tenant)) = (missing.iter().position(|&missing| missing), self.number) {
+            return Err(missing_schemas(&keys::entity(tenant, ids[at])));
         }
         let mut cache = InheritedCache::new();
-        states
-            .into_iter()
-            .zip(ids)
-            .map(|(state, &id)| {
-                let Some(state) = state else { return Ok(None) };
-                let inherited = self.inherited(state.lineage, &mut cache)?;
-                Ok(Some(E::assemble(id, self.name, state, inherited)))
-            })
-            .collect()
-    }
-
-    /// Reads the schema rows of those that have one, in one go.
-    pub(crate) fn add_schema_rows<E: Entity>(
-        &self,
-        ids: &[Uuid],
-        states: &mut [Option<State<E>>],
-    ) -> Result<()> {
-        let mut with: Vec<(Uuid, &mut State<E>)> = ids
-            .iter()
-            .zip(states)
-            .filter_map(|(&id, state)| Some((id, state.as_mut()?)))
-            .filter(|(_, state)| state.schema_row)
-            .collect();
-        let ids: Vec<Uuid> = with.iter().map(|(id, _)| *id).collect();
-        let mut missing = vec![true; ids.len()];
-        self.rows(Keyspace::SetSchema, &ids, &mut |at, key, value| {
-            missing[at] = false;
-            add_schemas::<E>(with[at].1, key, value)
-        })?;
-        match (missing.iter().position(|&missing| missing), self.number) {
-            (Some(at), Some(tenant)) => Err(missing_schemas(&keys::entity(tenant, ids[at]))),
-            _ => Ok(()),
+        for entity in found.iter_mut().flatten() {
+            entity.inherit(self.inherited(entity.lineage(), &mut cache)?);
         }
-    }
-
-    /// What an entity shows of its ancestors; read once for all that have the same.
-    pub(crate) fn inherited(&self, lineage: Lineage, cache: &mut InheritedCache) -> Result<Inherited> {
-        let Some(nearest) = lineage.nearest() else {
-            return Ok(Inherited::default());
-        };
-        if let Some(known) = cache.get(&nearest) {
-            return Ok(known.clone());
-        }
-        let inherited = match (nearest, lineage.store) {
-            (EntityId::Asset(asset), Some(store)) => {
-                let of_store = Lineage {
-                    store: Some(store),
-                    asset: None,
-                };
-                Inherited {
-                    asset_name: self.asset_name(asset)?,
-                    ..self.inherited(of_store, cache)?
-                }
-            }
-            _ => self.read_inherited(lineage)?,
-        };
-        cache.insert(nearest, inherited.clone());
-        Ok(inherited)
-    }
-
-    /// What one entity shows of its ancestors: one row for each.
-    fn read_inherited(&self, lineage: Lineage) -> Result<Inherited> {
-        let asset_name = match lineage.asset {
-            Some(asset) => self.asset_name(asset)?,
-            None => None,
-        };
-        let Some(store) = lineage.store else {
-            return Ok(Inherited {
-                asset_name,
-                ..Inherited::default()
-            });
-        };
-        self.row::<DataStore, _>(store.uuid(), |key, value| {
-            let body = envelope::open(Keyspace::Store, key, value)?;
-            Ok(Inherited {
-                asset_name,
-                store_name: text_at::<DataStore>(key, body, "name")?,
-                store_type: text_at::<DataStore>(key, body, "type")?.unwrap_or_default(),
-            })
-        })?
-        .ok_or_else(|| self.orphan(store.into()))
-    }
-
-    fn asset_name(&self, asset: AssetId) -> Result<Option<String>> {
-        self.row::<DataAsset, _>(asset.uuid(), |key, value| {
-            text_at::<DataAsset>(key, envelope::open(Keyspace::Asset, key, value)?, "name")
-        })?
-        .ok_or_else(|| self.orphan(asset.into()))
-    }
-
-    fn orphan(&self, parent: EntityId) -> Error {
-        let tenant = self.number.unwrap_or(TenantNumber(0));
-        let key = keys::entity(tenant, parent.uuid());
-        Error::corrupt(
-            entities(parent.kind()),
-            &key,
-            format_args!("{parent} has children but no row"),
-        )
+        Ok(())
     }
 
     /// The store of an asset; `None` where there is no such asset.
@@ -346,13 +285,18 @@ impl TenantView<'_> {
 }
 
 /// The text at `path` of an encoded head, which is not decoded for it.
-fn text_at<E: Entity>(key: &[u8], body: &[u8], path: &str) -> Result<Option<String>> {
+pub(super) fn text_at<E: Entity>(key: &[u8], body: &[u8], path: &str) -> Result<Option<String>> {
     let position = skim::position(E::LAYOUT, path);
     match position.and_then(|position| skim::scalar(E::LAYOUT, body, position)) {
         Some(Scalar::Text(text)) => Ok(Some(text.to_owned())),
         Some(Scalar::Missing) => Ok(None),
         _ => Err(Error::corrupt(entities(E::KIND), key, "a head of another layout")),
     }
+}
+
+/// The name in the row of an entity, of which nothing else is decoded.
+pub(crate) fn name_in<E: Entity>(key: &[u8], value: &[u8]) -> Result<Option<String>> {
+    text_at::<E>(key, envelope::open(entities(E::KIND), key, value)?, "name")
 }
 
 /// Decodes the head in a stored value.
@@ -364,6 +308,13 @@ pub(crate) fn decode_head<'a, E: Entity>(key: &[u8], value: &'a [u8]) -> Result<
 /// The owned state of a decoded head.
 pub(crate) fn state_of<E: Entity>(key: &[u8], head: E::Head<'_>) -> Result<State<E>> {
     E::state(head).map_err(|what| Error::corrupt(entities(E::KIND), key, what))
+}
+
+fn read_schemas<E: Entity>(entity: &mut E, key: &[u8], value: &[u8]) -> Result<()> {
+    let body = envelope::open(Keyspace::SetSchema, key, value)?;
+    entity
+        .read_schemas(body)
+        .map_err(|what| Error::corrupt(Keyspace::SetSchema, key, what))
 }
 
 /// Adds a stored schema row to a state.

@@ -163,6 +163,11 @@ impl StoreInfo {
             store_type,
         }
     }
+
+    pub(super) fn inherit(&mut self, name: Option<String>, store_type: String) {
+        self.name = name;
+        self.store_type = store_type;
+    }
 }
 
 /// The store's id as a record holds it; nil while it is not known yet.
@@ -374,6 +379,18 @@ impl Stored for DataAsset {
             last_modified_time,
             technical_description,
         }
+    }
+
+    fn lineage(&self) -> Lineage {
+        Lineage {
+            store: Some(self.data_store_info.id),
+            asset: None,
+        }
+    }
+
+    fn inherit(&mut self, inherited: Inherited) {
+        self.data_store_info
+            .inherit(inherited.store_name, inherited.store_type);
     }
 
     fn named_parent(fields: &NewDataAsset) -> Option<EntityId> {

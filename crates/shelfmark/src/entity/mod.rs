@@ -269,6 +269,19 @@ pub trait Stored: sealed::Sealed + Sized {
     where
         Self: Entity;
 
+    /// The ids of its ancestors, as it shows them.
+    fn lineage(&self) -> Lineage {
+        Lineage::default()
+    }
+
+    /// Shows this of its ancestors.
+    fn inherit(&mut self, _inherited: Inherited) {}
+
+    /// Shows the schemas in the body of a schema row.
+    fn read_schemas(&mut self, _body: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The parent and ancestors that the input names.
     fn named_parent(fields: &<Self as Entity>::New) -> Option<EntityId>
     where

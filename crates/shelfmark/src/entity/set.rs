@@ -476,6 +476,35 @@ impl Stored for DataSet {
         }
     }
 
+    fn lineage(&self) -> Lineage {
+        let AssetInfo {
+            id,
+            name: _,
+            data_store_info,
+        } = &self.data_asset_info;
+        Lineage {
+            store: Some(data_store_info.id),
+            asset: Some(*id),
+        }
+    }
+
+    fn inherit(&mut self, inherited: Inherited) {
+        let Inherited {
+            asset_name,
+            store_name,
+            store_type,
+        } = inherited;
+        self.data_asset_info.name = asset_name;
+        self.data_asset_info
+            .data_store_info
+            .inherit(store_name, store_type);
+    }
+
+    fn read_schemas(&mut self, body: &[u8]) -> Result<(), String> {
+        (self.schema, self.additional_schemas) = schema::decode(body)?;
+        Ok(())
+    }
+
     fn named_parent(fields: &NewDataSet) -> Option<EntityId> {
         fields.asset.map(EntityId::Asset)
     }

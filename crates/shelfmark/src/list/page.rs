@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::engine::TenantView;
-use crate::entity::{Entity, Head as _, JsonObject, TypedId as _};
+use crate::entity::{Entity, JsonObject, TypedId as _};
 use crate::error::Result;
 use crate::index::name_of_entry;
 use crate::json_text::JsonText;
@@ -258,12 +258,7 @@ fn names<E: Entity>(view: &TenantView<'_>, asked: &Asked, secret: &[u8; 32]) -> 
         let name = |row: &Candidate| name_of_entry(plan.space(), &row.key, &row.value, row.prefix);
         page.items.iter().map(name).collect::<Result<_>>()?
     } else {
-        let mut names = vec![None; ids.len()];
-        view.heads::<E>(&ids, |at, head| {
-            names[at] = head.name().map(str::to_owned);
-            Ok(())
-        })?;
-        names
+        view.names::<E>(&ids)?
     };
     Ok(page.with_items(ids.into_iter().zip(names).collect()))
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::Entity;
 use crate::backend::Direction;
 use crate::engine::TenantView;
-use crate::engine::view::decode_head;
+use crate::engine::view::{decode_head, name_in};
 use crate::error::Result;
 use crate::ids::EntityKind;
 use crate::keyspace::IndexOrder;
@@ -255,22 +255,19 @@ impl Plan {
         })
     }
 
-    /// The names of a slice, straight from the rows of one name index; `None` where they are not there.
+    /// The names of a slice of one range of an index, from its own rows where they tell; `None` where there is no such range.
     pub(super) fn find_names<E: Entity>(
         &self,
         view: &TenantView<'_>,
         slice: &Slice,
     ) -> Result<Option<FoundNames>> {
-        let &Way::Walk {
-            order: IndexOrder::Name,
-            descending,
-        } = &self.way
-        else {
+        let &Way::Walk { order, descending } = &self.way else {
             return Ok(None);
         };
         if !self.residual.is_empty() || !self.source.is_one_range() {
             return Ok(None);
         }
+        let of_entities = self.source.has_entity_rows(E::KIND);
         let mut found = FoundNames {
             named: Vec::with_capacity(slice.take.min(CHUNK)),
             edges: None,
@@ -284,7 +281,12 @@ impl Plan {
         };
         let shown = slice.take.saturating_sub(1);
         self.source.each_in_order(view, &rows, |row| {
-            found.named.push((row.id, row.name(self.source.space)?));
+            let name = match order {
+                IndexOrder::Name => row.name(self.source.space)?,
+                _ if of_entities => name_in::<E>(row.key, row.value)?,
+                _ => None,
+            };
+            found.named.push((row.id, name));
             let key = row.sort_key();
             match &mut found.edges {
                 None => found.edges = Some((key.to_vec(), key.to_vec())),
@@ -296,6 +298,11 @@ impl Plan {
             }
             Ok(())
         })?;
+        if order != IndexOrder::Name && !of_entities {
+            let ids: Vec<Uuid> = found.named.iter().map(|(id, _)| *id).collect();
+            let names = view.names::<E>(&ids)?;
+            found.named = ids.into_iter().zip(names).collect();
+        }
         Ok(Some(found))
     }
 

@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use crate::backend::{Direction, Keyspace};
 use crate::engine::TenantView;
-use crate::engine::view::{InheritedCache, decode_head};
+use crate::engine::ancestors::InheritedCache;
+use crate::engine::view::decode_head;
 use crate::entity::skim;
 use crate::entity::{Head, Inherited, Lineage, Stored as _};
 use crate::envelope;

@@ -13,7 +13,7 @@ use ::redb::{
 };
 
 use super::failure::{Latch, from_redb};
-use crate::backend::{Direction, KeyRange, Keyspace, Snapshot};
+use crate::backend::{Direction, KeyRange, Keyspace, Memo, Snapshot};
 use crate::envelope;
 use crate::error::Result;
 use crate::keyspace::keys;
@@ -49,6 +49,7 @@ pub(super) struct View {
     /// By [`Keyspace::index`]; `None` inside is a table that no commit has made yet.
     tables: [OnceLock<Option<Rows>>; Keyspace::ALL.len()],
     latch: Arc<Latch>,
+    memo: Memo,
 }
 
 impl View {
@@ -57,6 +58,7 @@ impl View {
             transaction,
             tables: [const { OnceLock::new() }; Keyspace::ALL.len()],
             latch,
+            memo: Memo::default(),
         }
     }
 
@@ -354,6 +356,10 @@ impl Snapshot for View {
         }
         Ok(total)
     }
+
+    fn memo(&self) -> Option<&Memo> {
+        Some(&self.memo)
+    }
 }
 
 /// The latest view, kept between snapshots where no other process can commit. Readers hit it until a commit is through. While one is
@@ -522,5 +528,9 @@ impl Snapshot for HeldSnapshot {
 
     fn count(&self, space: Keyspace, prefixes: &[&[u8]]) -> Result<u64> {
         self.view.count(space, prefixes)
+    }
+
+    fn memo(&self) -> Option<&Memo> {
+        self.view.memo()
     }
 }
