@@ -299,9 +299,12 @@ impl Plan {
             Ok(())
         })?;
         if order != IndexOrder::Name && !of_entities {
-            let ids: Vec<Uuid> = found.named.iter().map(|(id, _)| *id).collect();
+            // The one more, which only tells that there is more, is not read.
+            let ids: Vec<Uuid> = found.named.iter().take(shown).map(|(id, _)| *id).collect();
             let names = view.names::<E>(&ids)?;
-            found.named = ids.into_iter().zip(names).collect();
+            for ((_, name), found) in found.named.iter_mut().zip(names) {
+                *name = found;
+            }
         }
         Ok(Some(found))
     }
