@@ -273,11 +273,12 @@ fn inspect(batch: WriteBatch) -> (WriteBatch, Vec<(Keyspace, SpaceCounts)>) {
         for range in changes.ranges {
             same.delete_range(space, range);
         }
-        for (key, op) in changes.entries {
+        for (key, op) in changes.entries.iter() {
+            let key = key.to_vec();
             match op {
                 WriteOp::Put(value) => {
                     counts.puts += 1;
-                    same.put(space, key, value);
+                    same.put(space, key, value.to_vec());
                 }
                 WriteOp::Delete => {
                     counts.deletes += 1;

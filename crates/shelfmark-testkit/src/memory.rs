@@ -149,10 +149,10 @@ impl Backend for MemoryBackend {
             for range in &ranges {
                 clear(map, range);
             }
-            for (key, op) in entries {
+            for (key, op) in entries.iter() {
                 match op {
-                    WriteOp::Put(value) => map.insert(key, value),
-                    WriteOp::Delete => map.remove(&key),
+                    WriteOp::Put(value) => map.insert(key.to_vec(), value.to_vec()),
+                    WriteOp::Delete => map.remove(key),
                 };
             }
         }

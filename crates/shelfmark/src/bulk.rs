@@ -2,10 +2,6 @@
 
 use std::fmt;
 
-use crate::Entity;
-use crate::engine::create::Prepared;
-use crate::error::{Error, Result};
-
 /// The most entities of one chunk.
 const CHUNK_ENTITIES: usize = 10_000;
 /// The most encoded bytes of one chunk.
@@ -64,41 +60,4 @@ impl<'a> Batched<'a> {
 pub struct BulkProgress {
     /// How many entities are stored and stay.
     pub stored: u64,
-}
-
-/// Cuts `members`, prepared one by one, into chunks. A member that cannot be prepared ends it with its position.
-pub(crate) fn chunks<N, E: Entity>(
-    members: impl IntoIterator<Item = N>,
-    entities: usize,
-    bytes: usize,
-    mut prepare: impl FnMut(N) -> Result<Prepared<E>>,
-) -> impl Iterator<Item = Result<Vec<Prepared<E>>, (u64, Error)>> {
-    let mut members = members.into_iter();
-    let mut position = 0;
-    let mut done = false;
-    std::iter::from_fn(move || {
-        if done {
-            return None;
-        }
-        let mut chunk = Vec::new();
-        let mut held = 0;
-        while chunk.len() < entities && held < bytes {
-            let Some(member) = members.next() else {
-                done = true;
-                break;
-            };
-            match prepare(member) {
-                Ok(prepared) => {
-                    held += prepared.bytes();
-                    chunk.push(prepared);
-                }
-                Err(error) => {
-                    done = true;
-                    return Some(Err((position, error)));
-                }
-            }
-            position += 1;
-        }
-        (!chunk.is_empty()).then_some(Ok(chunk))
-    })
 }

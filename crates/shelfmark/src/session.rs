@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::backend::{Durability, Snapshot};
-use crate::bulk::{Batched, BulkProgress, chunks};
+use crate::bulk::{Batched, BulkProgress};
 use crate::catalog::Inner;
-use crate::engine::{Stage, TenantView, create};
+use crate::engine::many::Many;
+use crate::engine::{Stage, TenantView};
 use crate::entity::NewEntity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::list::{Query, Stream};
@@ -184,33 +185,55 @@ impl Session {
     ) -> Result<Vec<<N::Entity as Entity>::Id>> {
         let mut ids = Vec::new();
         let mut stored = 0;
-        for chunk in chunks(members, options.chunk_entities, options.chunk_bytes, |new| {
-            create::prepare::<N::Entity>(&self.inner.settings, &self.actor, new)
-        }) {
-            let chunk = chunk.map_err(|(index, error)| error.at_bulk_index(Some(index), stored))?;
+        let mut members = members.into_iter();
+        loop {
+            let chunk = self.chunk::<N>(&mut members, &options);
+            let chunk = chunk.map_err(|(index, error)| error.at_bulk_index(Some(stored + index), stored))?;
+            if chunk.ids().is_empty() {
+                return Ok(ids);
+            }
             let mut refused = None;
             let committed = self.inner.commit(self.durability, &mut |snapshot| {
                 let mut stage = Stage::new(&self.inner.settings, snapshot, &self.tenant, &self.actor)?;
-                let mut parents = create::Parents::default();
-                for (position, prepared) in chunk.iter().enumerate() {
+                chunk.stage(&mut stage).map_err(|(position, error)| {
                     refused = Some(stored + position as u64);
-                    create::create::<N::Entity>(&mut stage, prepared, &mut parents)?;
-                }
+                    error
+                })?;
                 refused = None;
                 Ok(stage.batch)
             });
             committed.map_err(|error| error.at_bulk_index(refused, stored))?;
-            stored += chunk.len() as u64;
+            stored += chunk.ids().len() as u64;
             ids.extend(
                 chunk
+                    .ids()
                     .iter()
-                    .map(|prepared| <N::Entity as Entity>::Id::from_uuid(prepared.id)),
+                    .map(|&id| <N::Entity as Entity>::Id::from_uuid(id)),
             );
             if let Some(report) = &mut options.on_progress {
                 report(&BulkProgress { stored });
             }
         }
-        Ok(ids)
+    }
+
+    /// The next members, as many as a chunk may have. One that cannot be created is told with its position in the chunk.
+    fn chunk<N: NewEntity>(
+        &self,
+        members: &mut impl Iterator<Item = N>,
+        options: &Batched<'_>,
+    ) -> Result<Many<N::Entity>, (u64, Error)> {
+        let tenant = self
+            .with_view(|view| Ok(view.number))
+            .map_err(|error| (0, error))?;
+        let mut chunk = Many::new(&self.inner.settings, tenant);
+        while chunk.ids().len() < options.chunk_entities && chunk.bytes() < options.chunk_bytes {
+            let Some(new) = members.next() else { break };
+            let position = chunk.ids().len() as u64;
+            chunk
+                .push(&self.inner.settings, &self.actor, new)
+                .map_err(|error| (position, error))?;
+        }
+        Ok(chunk)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::batch::{self, Batch, BatchOutcome};
 use crate::engine::change::{self, Change, Source};
 use crate::engine::create::{self, Parents};
 use crate::engine::delete::{self, Deleted};
+use crate::engine::many::Many;
 use crate::engine::{Stage, TenantView, undrop};
 use crate::entity::{Entity, NewEntity, TypedId};
 use crate::error::{Error, ErrorKind, Result};
@@ -65,30 +66,23 @@ pub trait Write: Read {
     ) -> Result<Vec<<N::Entity as Entity>::Id>> {
         let context = self.context();
         let limit = context.settings.atomic_bulk_bytes;
-        let mut held = 0_usize;
-        let mut all = Vec::new();
+        let tenant = self.with_view(|view| Ok(view.number))?;
+        let mut many = Many::<N::Entity>::new(context.settings, tenant);
         for (index, new) in members.into_iter().enumerate() {
-            let prepared = create::prepare::<N::Entity>(context.settings, context.actor, new)
-                .map_err(|error| error.at_bulk_index(Some(index as u64), 0))?;
-            held = held.saturating_add(prepared.bytes());
-            if held > limit {
+            let at = |error: Error| error.at_bulk_index(Some(index as u64), 0);
+            many.push(context.settings, context.actor, new).map_err(at)?;
+            if many.bytes() > limit {
                 let message = format!(
                     "an all-or-nothing creation holds at most {limit} bytes: split it, use the batched mode, or raise the limit"
                 );
-                return Err(Error::new(ErrorKind::TooLarge, message).at_bulk_index(Some(index as u64), 0));
+                return Err(at(Error::new(ErrorKind::TooLarge, message)));
             }
-            all.push(prepared);
         }
         self.run(move |stage| {
-            let mut parents = Parents::default();
-            all.iter()
-                .enumerate()
-                .map(|(index, prepared)| {
-                    create::create::<N::Entity>(stage, prepared, &mut parents)
-                        .map(|_| <N::Entity as Entity>::Id::from_uuid(prepared.id))
-                        .map_err(|error| error.at_bulk_index(Some(index as u64), 0))
-                })
-                .collect()
+            many.stage(stage)
+                .map_err(|(index, error)| error.at_bulk_index(Some(index as u64), 0))?;
+            let ids = many.ids().iter();
+            Ok(ids.map(|&id| <N::Entity as Entity>::Id::from_uuid(id)).collect())
         })
     }
 

@@ -4,21 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::OnceLock;
 
+use super::entries::{Entries, WriteOp};
+use super::two_threads::in_two;
 use super::{Direction, KeyRange};
 use crate::keyspace::{Keyspace, keys};
 
-/// What a commit does to one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WriteOp {
-    /// Sets the value.
-    Put(Vec<u8>),
-    /// Removes the key, if it is there.
-    Delete,
-}
-
 /// The changes of one commit: per keyspace puts, deletes and range deletes, and counter deltas beside them. A later call on the same
 /// key wins; a range delete drops what was put in its range before, and a later put survives it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct WriteBatch {
     spaces: Vec<Option<SpaceLog>>,
     counters: BTreeMap<(Keyspace, Vec<u8>), i64>,
@@ -32,14 +25,14 @@ pub struct SpaceBatch {
     /// Disjoint ranges to clear, in order.
     pub ranges: Vec<KeyRange>,
     /// What to do with single keys, sorted by key, each key once.
-    pub entries: Vec<(Vec<u8>, WriteOp)>,
+    pub entries: Entries,
 }
 
 /// Changes of one keyspace in the order they came. Bulk writes only ever append; the index comes into being with the first
 /// read through an overlay or the first range delete, and is kept from then on.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct SpaceLog {
-    log: Vec<(Vec<u8>, WriteOp)>,
+    log: Entries,
     /// Key → position in `log` of the entry that counts. Entries it does not name are superseded.
     index: OnceLock<BTreeMap<Vec<u8>, usize>>,
     /// Disjoint cleared ranges, start → end.
@@ -52,16 +45,30 @@ impl SpaceLog {
             self.log
                 .iter()
                 .enumerate()
-                .map(|(position, (key, _))| (key.clone(), position))
+                .map(|(position, (key, _))| (key.to_vec(), position))
                 .collect()
         })
     }
 
-    fn push(&mut self, key: Vec<u8>, op: WriteOp) {
+    fn push(&mut self, key: &[u8], op: WriteOp<'_>) {
         if let Some(index) = self.index.get_mut() {
-            index.insert(key.clone(), self.log.len());
+            index.insert(key.to_vec(), self.log.len());
         }
-        self.log.push((key, op));
+        self.log.push(key, op);
+    }
+
+    /// Adds what came later, of which all entries count.
+    fn append(&mut self, later: &Entries) {
+        if let Some(index) = self.index.get_mut() {
+            let base = self.log.len();
+            index.extend(
+                later
+                    .iter()
+                    .enumerate()
+                    .map(|(position, (key, _))| (key.to_vec(), base + position)),
+            );
+        }
+        self.log.append(later);
     }
 
     fn clear(&mut self, range: KeyRange) {
@@ -120,25 +127,11 @@ impl SpaceLog {
             .into_iter()
             .map(|(start, end)| KeyRange::new(start, end))
             .collect();
-        let mut log = self.log;
-        let entries = match self.index.into_inner() {
-            Some(index) => index
-                .into_iter()
-                .map(|(key, position)| (key, std::mem::replace(&mut log[position].1, WriteOp::Delete)))
-                .collect(),
-            None => {
-                // Stable, so among entries of one key the last one written comes last.
-                log.sort_by(|one, two| one.0.cmp(&two.0));
-                log.dedup_by(|later, kept| {
-                    let same = later.0 == kept.0;
-                    if same {
-                        std::mem::swap(&mut later.1, &mut kept.1);
-                    }
-                    same
-                });
-                log
-            }
-        };
+        let mut entries = self.log;
+        match self.index.into_inner() {
+            Some(index) => entries.select(index.into_values()),
+            None => entries.sort(),
+        }
         SpaceBatch { ranges, entries }
     }
 }
@@ -175,7 +168,7 @@ impl WriteBatch {
         self.bytes += key.len() + value.len();
         self.operations += 1;
         self.settle(space, &key);
-        self.log_mut(space).push(key, WriteOp::Put(value));
+        self.log_mut(space).push(&key, WriteOp::Put(&value));
     }
 
     /// Removes `key`, if it is there.
@@ -183,7 +176,7 @@ impl WriteBatch {
         self.bytes += key.len();
         self.operations += 1;
         self.settle(space, &key);
-        self.log_mut(space).push(key, WriteOp::Delete);
+        self.log_mut(space).push(&key, WriteOp::Delete);
     }
 
     /// Where a counter's row is written itself, what was to be added before is no more.
@@ -245,17 +238,21 @@ impl WriteBatch {
                 *self.log_mut(space) = log;
                 continue;
             }
-            let SpaceBatch { ranges, entries } = log.into_batch();
+            // Where something was read or a range cleared, entries may be superseded by what came before others.
+            let SpaceBatch { ranges, entries } = match log.index.get() {
+                Some(_) => log.into_batch(),
+                None => SpaceBatch {
+                    ranges: Vec::new(),
+                    entries: log.log,
+                },
+            };
             for range in ranges {
                 self.delete_range(space, range);
             }
-            for (key, _) in &entries {
+            for (key, _) in entries.iter() {
                 self.settle(space, key);
             }
-            let mine = self.log_mut(space);
-            for (key, op) in entries {
-                mine.push(key, op);
-            }
+            self.log_mut(space).append(&entries);
         }
         for ((space, prefix), delta) in counters {
             self.count(space, prefix, delta);
@@ -266,12 +263,20 @@ impl WriteBatch {
 
     /// The changes of each keyspace that has any, ready to be applied.
     pub fn into_spaces(self) -> (Vec<(Keyspace, SpaceBatch)>, Vec<(Keyspace, Vec<u8>, i64)>) {
-        let spaces = self
+        let logs: Vec<(Keyspace, SpaceLog)> = self
             .spaces
             .into_iter()
             .enumerate()
-            .filter_map(|(position, log)| Some((Keyspace::ALL[position], log?.into_batch())))
+            .filter_map(|(position, log)| Some((Keyspace::ALL[position], log?)))
             .collect();
+        let sort = |logs: Vec<(Keyspace, SpaceLog)>| -> Vec<(Keyspace, SpaceBatch)> {
+            logs.into_iter()
+                .map(|(space, log)| (space, log.into_batch()))
+                .collect()
+        };
+        let (mut spaces, others) = in_two(logs, |(_, log)| log.log.len(), sort);
+        spaces.extend(others.into_iter().flatten());
+        spaces.sort_by_key(|(space, _)| space.index());
         let counters = self
             .counters
             .into_iter()
@@ -282,11 +287,11 @@ impl WriteBatch {
     }
 
     /// What the batch does to `key`: `None` where it leaves it alone.
-    pub(super) fn staged(&self, space: Keyspace, key: &[u8]) -> Option<&WriteOp> {
+    pub(super) fn staged(&self, space: Keyspace, key: &[u8]) -> Option<WriteOp<'_>> {
         let log = self.log(space)?;
         match log.index().get(key) {
-            Some(&position) => Some(&log.log[position].1),
-            None => log.is_cleared(key).then_some(&WriteOp::Delete),
+            Some(&position) => Some(log.log.op(position)),
+            None => log.is_cleared(key).then_some(WriteOp::Delete),
         }
     }
 
@@ -297,8 +302,9 @@ impl WriteBatch {
 
     /// Every key that the batch names in `space`, in the order of its changes.
     pub(crate) fn keys(&self, space: Keyspace) -> impl Iterator<Item = &[u8]> {
-        let log = self.log(space).map(|log| log.log.as_slice()).unwrap_or_default();
-        log.iter().map(|(key, _)| key.as_slice())
+        self.log(space)
+            .into_iter()
+            .flat_map(|log| log.log.iter().map(|(key, _)| key))
     }
 
     /// Whether a range delete of this batch took `key`, as far as the view below is concerned.
@@ -312,14 +318,14 @@ impl WriteBatch {
         space: Keyspace,
         range: &KeyRange,
         direction: Direction,
-    ) -> Box<dyn Iterator<Item = (&'a [u8], &'a WriteOp)> + 'a> {
+    ) -> Box<dyn Iterator<Item = (&'a [u8], WriteOp<'a>)> + 'a> {
         let Some(log) = self.log(space) else {
             return Box::new(std::iter::empty());
         };
         let entries = log
             .index()
             .range::<[u8], _>(range_bounds(range))
-            .map(|(key, &position)| (key.as_slice(), &log.log[position].1));
+            .map(|(key, &position)| (key.as_slice(), log.log.op(position)));
         match direction {
             Direction::Forward => Box::new(entries),
             Direction::Reverse => Box::new(entries.rev()),
@@ -359,11 +365,8 @@ mod tests {
             put(&mut batch, b"b", b"3");
             let entries = only_space(batch).entries;
             assert_eq!(
-                entries,
-                [
-                    (b"a".to_vec(), WriteOp::Delete),
-                    (b"b".to_vec(), WriteOp::Put(b"3".to_vec()))
-                ]
+                entries.iter().collect::<Vec<_>>(),
+                [(&b"a"[..], WriteOp::Delete), (b"b", WriteOp::Put(b"3"))]
             );
         }
     }
@@ -376,12 +379,12 @@ mod tests {
         batch.delete_range(Keyspace::Set, KeyRange::prefix(b"a"));
         put(&mut batch, b"a2", b"2");
         batch.delete_range(Keyspace::Set, KeyRange::prefix(b"b"));
-        assert_eq!(batch.staged(Keyspace::Set, b"a1"), Some(&WriteOp::Delete));
+        assert_eq!(batch.staged(Keyspace::Set, b"a1"), Some(WriteOp::Delete));
         assert_eq!(batch.staged(Keyspace::Set, b"d"), None);
         let SpaceBatch { ranges, entries } = only_space(batch);
         assert_eq!(ranges, [KeyRange::new(b"a".to_vec(), Some(b"c".to_vec()))]);
         assert_eq!(
-            entries.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>(),
+            entries.iter().map(|(key, _)| key).collect::<Vec<_>>(),
             [&b"a2"[..], b"c"]
         );
     }
@@ -410,6 +413,9 @@ mod tests {
         assert_eq!(first.counted(Keyspace::Set, b"t"), 1);
         let SpaceBatch { ranges, entries } = only_space(first);
         assert_eq!(ranges, [KeyRange::all()]);
-        assert_eq!(entries, [(b"b".to_vec(), WriteOp::Put(b"2".to_vec()))]);
+        assert_eq!(
+            entries.iter().collect::<Vec<_>>(),
+            [(&b"b"[..], WriteOp::Put(b"2"))]
+        );
     }
 }

@@ -3,8 +3,10 @@
 
 mod batch;
 mod bytes;
+mod entries;
 mod overlay;
 pub(crate) mod redb;
+mod two_threads;
 
 use std::any::Any;
 use std::fmt;
@@ -12,8 +14,9 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-pub use batch::{SpaceBatch, WriteBatch, WriteOp};
+pub use batch::{SpaceBatch, WriteBatch};
 pub use bytes::ByteStorage;
+pub use entries::{Entries, WriteOp};
 pub(crate) use overlay::Overlay;
 
 use crate::error::Result;

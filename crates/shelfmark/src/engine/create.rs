@@ -12,6 +12,7 @@ use crate::entity::rules::{self, MAX_ENTITY_BYTES};
 use crate::entity::{Entity, Head as _, Inherited, Lineage, Meta, State};
 use crate::error::{Error, Result};
 use crate::ids::{EntityId, EntityKind, created_time};
+use crate::index::Indexed;
 use crate::keyspace::{IndexOrder, Parent, bounds};
 use crate::sortkey::{FOLDED_BYTES, Scalar, TextKey, fold};
 use crate::violations::Violations;
@@ -45,6 +46,19 @@ impl<E: Entity> Prepared<E> {
     /// Bytes of the encoded rows, before any hook.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What is stored of a child, where no hook has a say: what its index entries are made of, its parent, and the bodies of its rows.
+    pub(crate) fn encoded(&self) -> Result<(Indexed<'_>, EntityId, &[u8], Option<&[u8]>)> {
+        let Work::Ready(encoded) = &self.work else {
+            return Err(Error::violation("", "is not ready: hooks have a say in it"));
+        };
+        let Encoded { state, head, schemas } = &**encoded;
+        let parent = state
+            .lineage
+            .parent(E::KIND)
+            .ok_or_else(|| Error::violation(parent_pointer(E::KIND), "is required"))?;
+        Ok((E::indexed(self.id, state), parent, head, schemas.as_deref()))
     }
 }
 
@@ -146,7 +160,7 @@ pub(crate) struct Parents {
 
 impl Parents {
     /// The lineage of a child of `parent`; `NotFound` where there is no such parent.
-    fn lineage(&mut self, stage: &Stage<'_>, parent: EntityId) -> Result<Lineage> {
+    pub(super) fn lineage(&mut self, stage: &Stage<'_>, parent: EntityId) -> Result<Lineage> {
         if let Some(&known) = self.lineages.get(&parent) {
             return Ok(known);
         }

@@ -9,6 +9,7 @@ pub(crate) mod feed;
 pub(crate) mod follow;
 pub(crate) mod hooked;
 pub(crate) mod idempotency;
+pub(crate) mod many;
 pub(crate) mod retention;
 pub(crate) mod settings;
 pub(crate) mod shown;

@@ -165,9 +165,7 @@ impl<'a> Stage<'a> {
 
     /// Stages the schema row of a set.
     pub(crate) fn put_schemas(&mut self, tenant: TenantNumber, id: Uuid, body: &[u8]) {
-        let key = keys::entity(tenant, id);
-        let value = envelope::seal(Keyspace::SetSchema, &key, body);
-        self.batch.put(Keyspace::SetSchema, key.to_vec(), value);
+        put_schemas(&mut self.batch, tenant, id, body);
     }
 
     /// Stages the removal of a schema row.
@@ -190,4 +188,11 @@ impl<'a> Stage<'a> {
             .delete(entities(E::KIND), keys::entity(tenant, id).to_vec());
         index::stage(&mut self.batch, tenant, Some(&E::indexed(id, old)), None);
     }
+}
+
+/// Stages the schema row of a set.
+pub(super) fn put_schemas(batch: &mut WriteBatch, tenant: TenantNumber, id: Uuid, body: &[u8]) {
+    let key = keys::entity(tenant, id);
+    let value = envelope::seal(Keyspace::SetSchema, &key, body);
+    batch.put(Keyspace::SetSchema, key.to_vec(), value);
 }

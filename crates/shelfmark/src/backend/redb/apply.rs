@@ -2,12 +2,12 @@
 //! every page is touched once; large batches two keyspaces at a time.
 
 use std::ops::Bound;
-use std::sync::LazyLock;
 
 use ::redb::{CursorError, ReadableTable, StorageError, Table, WriteTransaction};
 
 use super::failure::{from_redb, guard};
 use super::snapshot::{bounds, definition};
+use crate::backend::two_threads::in_two;
 use crate::backend::{Keyspace, SpaceBatch, WriteOp};
 use crate::envelope;
 use crate::error::{Error, Result};
@@ -30,13 +30,6 @@ const DELETE_CHUNK: usize = 1_024;
 /// Reading past one row costs about a twelfth of removing one key by point: up to so many rows per delete a merge is cheaper, and finding
 /// out that it is not costs no more than the removal itself.
 const ROWS_PER_DELETE: usize = 12;
-/// Two threads pay from this many entries on, in the smaller half too.
-const THREADED_ENTRIES: usize = 4_000;
-const THREADED_HALF: usize = 1_000;
-
-static PROCESSORS: LazyLock<usize> =
-    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
-
 /// What one thread does to one keyspace.
 struct Job {
     space: Keyspace,
@@ -75,45 +68,9 @@ pub(super) fn apply(
             }),
         }
     }
-    if *PROCESSORS < 2 {
-        return run(transaction, jobs);
-    }
-    let (mine, theirs) = split(jobs);
-    if theirs.is_empty() {
-        return run(transaction, mine);
-    }
-    std::thread::scope(|scope| {
-        let other = scope.spawn(move || guard(|| run(transaction, theirs)));
-        let here = run(transaction, mine);
-        let there = other
-            .join()
-            .unwrap_or_else(|payload| std::panic::resume_unwind(payload));
-        here.and(there)
-    })
-}
-
-/// Two lists of about equal work, or everything in the first where a second thread would not pay.
-fn split(mut jobs: Vec<Job>) -> (Vec<Job>, Vec<Job>) {
-    let total: usize = jobs.iter().map(Job::work).sum();
-    if total < THREADED_ENTRIES {
-        return (jobs, Vec::new());
-    }
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.work()));
-    let (mut one, mut two) = (Vec::new(), Vec::new());
-    let (mut work_one, mut work_two) = (0, 0);
-    for job in jobs {
-        if work_one <= work_two {
-            work_one += job.work();
-            one.push(job);
-        } else {
-            work_two += job.work();
-            two.push(job);
-        }
-    }
-    if work_one.min(work_two) < THREADED_HALF {
-        one.append(&mut two);
-    }
-    (one, two)
+    let run = |jobs| guard(|| run(transaction, jobs));
+    let (here, there) = in_two(jobs, Job::work, run);
+    here.and(there.unwrap_or(Ok(())))
 }
 
 fn run(transaction: &WriteTransaction, jobs: Vec<Job>) -> Result<()> {
@@ -131,7 +88,7 @@ fn apply_space(table: &mut Rows<'_>, batch: &SpaceBatch) -> Result<(), StorageEr
     }
     let mut deletes: Vec<&[u8]> = Vec::new();
     let mut puts: Vec<Put<'_>> = Vec::with_capacity(batch.entries.len());
-    for (key, op) in &batch.entries {
+    for (key, op) in batch.entries.iter() {
         match op {
             WriteOp::Put(value) => puts.push((key, value)),
             WriteOp::Delete => deletes.push(key),
@@ -284,34 +241,6 @@ mod tests {
                 .collect();
             assert_eq!(lie_densely(&table, &doomed).unwrap(), dense, "every {stride}th");
         }
-    }
-
-    #[test]
-    fn large_batches_are_split_evenly_and_small_ones_not_at_all() {
-        let job = |space, entries| {
-            let entries = vec![(Vec::new(), WriteOp::Delete); entries];
-            Job {
-                space,
-                batch: SpaceBatch {
-                    ranges: Vec::new(),
-                    entries,
-                },
-                deltas: Vec::new(),
-            }
-        };
-        let work = |jobs: &[Job]| jobs.iter().map(Job::work).sum::<usize>();
-        let (one, two) = split(vec![job(Keyspace::Set, 900), job(Keyspace::Asset, 900)]);
-        assert_eq!((work(&one), work(&two)), (1_800, 0));
-        let (one, two) = split(vec![job(Keyspace::Set, 9_000), job(Keyspace::Asset, 100)]);
-        assert_eq!((work(&one), work(&two)), (9_100, 0));
-        let sizes = [
-            (Keyspace::Meta, 10),
-            (Keyspace::Set, 4_000),
-            (Keyspace::Asset, 2_500),
-            (Keyspace::Store, 1_500),
-        ];
-        let (one, two) = split(sizes.map(|(space, size)| job(space, size)).into());
-        assert_eq!((work(&one), work(&two)), (4_010, 4_000));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(super) fn encode(
             }
         }
         out.count(entries.len())?;
-        for (key, op) in entries {
+        for (key, op) in entries.iter() {
             out.bytes(key)?;
             match op {
                 WriteOp::Delete => out.0.push(DELETE),
@@ -80,11 +80,11 @@ pub(super) fn encode(
 
 /// About the bytes of a record.
 fn room(spaces: &[(Keyspace, SpaceBatch)], deltas: &[(Keyspace, Vec<u8>, i64)]) -> usize {
-    let of_entry = |(key, op): &(Vec<u8>, WriteOp)| match op {
+    let of_entry = |(key, op): (&[u8], WriteOp<'_>)| match op {
         WriteOp::Put(value) => key.len() + value.len() + 9,
         WriteOp::Delete => key.len() + 5,
     };
-    let entries = spaces.iter().flat_map(|(_, space)| &space.entries);
+    let entries = spaces.iter().flat_map(|(_, space)| space.entries.iter());
     entries.map(of_entry).sum::<usize>() + deltas.len() * 64 + spaces.len() * 64 + SECTOR
 }
 
