@@ -3,6 +3,7 @@
 mod bad_input;
 mod batch;
 mod care;
+mod compaction;
 mod compatibility;
 mod concurrency;
 mod conformance;

@@ -151,7 +151,7 @@ pub struct BackendStats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Maintenance {
-    /// Give unused space back to the file system.
+    /// Pack what lies loosely, and give unused space back to the file system.
     Compact,
     /// Verify the checksum of every page, or what the engine has instead.
     Verify,

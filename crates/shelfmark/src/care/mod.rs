@@ -213,11 +213,12 @@ impl Catalog {
         backup::copy_on(&*self.inner.backend.snapshot()?, storage, environment)
     }
 
-    /// Gives unused space back to the file system. O(file). Every writer and every new reader waits meanwhile.
+    /// Gives unused space back to the file system: packs rows that lie loosely, as those of indexes do, into full pages, then makes the file shorter. O(file), and meanwhile it
+    /// may need as much room again as the largest keyspace takes. Every writer and every new reader waits. Packed pages are also fewer to read, and split with the next creations.
     ///
     /// # Errors
     ///
-    /// `Busy` while a snapshot is held, with their number; `ReadOnly`; `ReentrantWrite` inside a transaction or an update closure.
+    /// `StorageFull` where there is no room to pack: what was free has been given back by then, and `Catalog::reopen` lets writes go on; `Busy` while a snapshot is held, with their number; `ReadOnly`; `ReentrantWrite` inside a transaction or an update closure.
     pub fn compact(&self) -> Result<MaintenanceReport> {
         self.maintain(Maintenance::Compact)
     }

@@ -5,6 +5,7 @@
 //! no lock on `slot` while a caller's closure runs, so the closure may take snapshots.
 
 mod apply;
+mod compact;
 mod failure;
 mod log;
 mod open;
@@ -35,8 +36,6 @@ use crate::error::{Error, ErrorKind, Result};
 /// redb's bound on a value, 3 GiB; with the bound on keys it stays below redb's on a pair.
 const MAX_VALUE: u64 = 3 << 30;
 const MAX_KEY: u64 = 512 << 20;
-/// Each pass of compaction ends when it makes no progress; more passes than this have never been of use.
-const COMPACTION_PASSES: usize = 8;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -461,12 +460,12 @@ impl Backend for RedbBackend {
     fn stats(&self) -> Result<BackendStats> {
         let (open_snapshots, oldest_snapshot) = self.open.figures();
         let held = self.hold()?;
-        let (stored, paged) = held.view.stored_bytes()?;
+        let (stored, packed) = held.view.stored_bytes()?;
         let size = self.storage.size()?;
         Ok(BackendStats {
             size_bytes: Some(size),
             stored_bytes: Some(stored),
-            fragmented_bytes: Some(size.saturating_sub(paged)),
+            fragmented_bytes: Some(size.saturating_sub(packed)),
             open_snapshots,
             oldest_snapshot,
             commits: self.commits.load(Ordering::Relaxed),
@@ -475,14 +474,9 @@ impl Backend for RedbBackend {
 
     fn maintain(&self, what: Maintenance) -> Result<MaintenanceReport> {
         match what {
-            Maintenance::Compact => self.alone("compact", |database| {
-                for _ in 0..COMPACTION_PASSES {
-                    if !database.compact().map_err(from_redb)? {
-                        break;
-                    }
-                }
-                Ok(true)
-            }),
+            Maintenance::Compact => {
+                self.alone("compact", |database| compact::compact(database).map(|()| true))
+            }
             Maintenance::Verify => {
                 self.alone("verify", |database| database.check_integrity().map_err(from_redb))
             }

@@ -84,16 +84,16 @@ impl View {
             .try_for_each(|&space| self.table(space).map(|_| ()))
     }
 
-    /// Bytes of keys and values, and bytes of all pages of the tables. Walks the whole file.
+    /// Bytes of keys and values, and these with what full pages take besides. Walks the whole file.
     pub(super) fn stored_bytes(&self) -> Result<(u64, u64)> {
-        let (mut stored, mut paged) = (0, 0);
+        let (mut stored, mut packed) = (0, 0);
         for &space in Keyspace::ALL {
             let Some(table) = self.table(space)? else { continue };
             let stats = self.latch.read(|| table.stats().map_err(from_redb))?;
             stored += stats.stored_bytes();
-            paged += stats.stored_bytes() + stats.metadata_bytes() + stats.fragmented_bytes();
+            packed += stats.stored_bytes() + stats.metadata_bytes();
         }
-        Ok((stored, paged))
+        Ok((stored, packed))
     }
 }
 
