@@ -20,15 +20,20 @@ fn fill(catalog: &Catalog, commits: u64) {
             name: Some(name.clone()),
             ..new_set(family.asset, &name)
         });
-        session.create_all(sets).unwrap();
+        session.create_all(sets).expect("sets");
     }
-    catalog.sync().unwrap();
+    catalog.sync().expect("a sync");
 }
 
 /// In a small file, what a table has beside its rows weighs more.
 fn compact_and_pack(catalog: &Catalog, loose_part: u64) {
-    let report = catalog.compact().unwrap();
-    let loose = catalog.stats().unwrap().backend.fragmented_bytes.unwrap();
+    let report = catalog.compact().expect("a smaller file");
+    let loose = catalog
+        .stats()
+        .expect("stats")
+        .backend
+        .fragmented_bytes
+        .expect("a figure");
     assert!(loose < report.size_after / loose_part, "{loose} of {report:?}");
 }
 
@@ -56,18 +61,20 @@ fn loose() -> (Image, Rows) {
     let storage = RecordingStorage::new();
     let backend = Options::new()
         .create_backend_on(Arc::new(storage.clone()))
-        .unwrap();
-    let catalog = Options::new().on_backend(backend.clone()).unwrap();
+        .expect("a catalog");
+    let catalog = Options::new().on_backend(backend.clone()).expect("a catalog");
     fill(&catalog, 6);
-    let rows = rows_of(&*backend).unwrap();
+    let rows = rows_of(&*backend).expect("rows");
     drop((catalog, backend));
     (storage.bytes(), rows)
 }
 
 fn open(storage: &RecordingStorage) -> (Catalog, Arc<dyn shelfmark::backend::Backend>) {
     let options = Options::new().cache_bytes(1 << 20);
-    let backend = options.open_backend_on(Arc::new(storage.clone())).unwrap();
-    (options.on_backend(backend.clone()).unwrap(), backend)
+    let backend = options
+        .open_backend_on(Arc::new(storage.clone()))
+        .expect("a catalog");
+    (options.on_backend(backend.clone()).expect("a catalog"), backend)
 }
 
 #[test]
