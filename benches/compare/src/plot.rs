@@ -77,12 +77,13 @@ pub fn draw(path: &Path, title: &str, (x, y): (&str, &str), across: Across, curv
                 .x_desc(x)
                 .y_desc(y)
                 .x_labels($labels)
-                .y_labels(16)
+                .y_labels(12)
                 .x_label_formatter(&|value| grouped(*value))
                 .y_label_formatter(&|value| grouped(*value))
                 .label_style((FONT, 13))
                 .axis_desc_style((FONT, 15))
-                .light_line_style(BLACK.mix(0.06))
+                .bold_line_style(BLACK.mix(0.15))
+                .light_line_style(TRANSPARENT)
                 .draw()?;
             for (at, curve) in curves.iter().enumerate() {
                 let style = COLORS[at % COLORS.len()].stroke_width(2);

@@ -54,8 +54,9 @@ pub fn run(settings: &Settings, measured: &mut Measured) -> Result<()> {
         if settings.wants_any(&["7", "8"]) {
             let (_catalog, session) = open(&file, CACHE_BYTES)?;
             let query = Query::of(asset).sort("name").limit(PAGE);
+            // Their turns are short.
             let times = by_turns(
-                settings.rounds,
+                settings.rounds * 5,
                 vec![
                     (
                         "get",
