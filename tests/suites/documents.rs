@@ -137,6 +137,49 @@ fn the_keyspace_table_is_the_one_in_the_code() {
     assert_eq!(listed, coded);
 }
 
+#[test]
+fn the_readme_shows_the_figures_that_were_measured_last() {
+    let measured = read("benches/results/latest.json");
+    let measured: serde_json::Value = serde_json::from_str(&measured).expect("JSON");
+    let measured = measured.as_array().expect("a list");
+    let readme = read("README.md");
+    let mark = |which: &str| format!("<!-- the table's main rows: {which} -->");
+    let (_, block) = readme.split_once(&mark("begin")).expect("the mark before");
+    let (block, _) = block.split_once(&mark("end")).expect("the mark behind");
+
+    let told = measured.iter().filter(|line| line["met"].is_boolean()).count();
+    let met = measured.iter().filter(|line| line["met"] == true).count();
+    assert!(
+        block.contains(&format!("{met} of {told} targets are met")),
+        "{met} of {told}"
+    );
+    let date = read("benches/results/latest.md");
+    let date = date
+        .lines()
+        .find_map(|line| line.strip_prefix("- date: "))
+        .expect("a date");
+    assert!(block.contains(date), "not of {date}");
+
+    let shown: Vec<&str> = block
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| row"))
+        .collect();
+    assert!(shown.len() >= 15, "{} rows", shown.len());
+    for row in shown {
+        let is_it = |line: &&serde_json::Value| {
+            let text = |member: &str| line[member].as_str().unwrap_or_default();
+            let met = match line["met"].as_bool() {
+                Some(true) => "yes",
+                Some(false) => "**no**",
+                None => "–",
+            };
+            let cells = ["row", "name", "target", "figure"].map(text);
+            row == format!("| {} | {met} |", cells.join(" | "))
+        };
+        assert_eq!(measured.iter().filter(is_it).count(), 1, "not measured: {row}");
+    }
+}
+
 /// Every Rust file below `folder`.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
 //! shelfmark beside what a user would otherwise pick: the same logical work in one process, by turns, answers checked.
 //!
-//! `table` measures every row of the comparison; `group-commit` measures single durable creates from 1, 8 and 64 threads, and opening after a crash; `storm` is the catalog's part of it alone, for
+//! `table` measures every row of the comparison; `growth` measures how some of them grow with the catalog; `readme` puts the main rows into the README; `group-commit` measures single durable creates from 1, 8 and 64 threads, and opening after a crash; `storm` is the catalog's part of it alone, for
 //! a profiler.
 
 #![deny(unsafe_code)]
@@ -11,6 +11,7 @@ mod machine;
 mod measure;
 mod peers;
 mod plot;
+mod readme;
 mod report;
 mod rows;
 mod systems;
@@ -29,6 +30,8 @@ pub const CACHE_BYTES: usize = 64 << 20;
 
 const USAGE: &str = "\
 usage: shelfmark-compare table [--sets N] [--rounds N] [--rows 1,2,…] [--file-mb MB] [--out FOLDER]
+       shelfmark-compare growth [--sets N] [--rounds N] [--rows 1,7,8,12] [--out FOLDER]
+       shelfmark-compare readme [--out FOLDER] [--readme FILE]
        shelfmark-compare group-commit [--rounds N] [--base SETS] [--file-mb MB]
        shelfmark-compare storm [--threads N] [--each CREATES] [--base SETS]";
 
@@ -58,19 +61,36 @@ fn run(arguments: &[String]) -> Result<()> {
             number(rest, "--each", 500)?,
             number(rest, "--base", 10_000)? as u64,
         ),
-        "table" => table::run(&table::Settings {
-            sets: number(rest, "--sets", 100_000)?.max(1_000) as u64,
-            rounds: number(rest, "--rounds", 5)?,
-            rows: text(rest, "--rows")
-                .map(|rows| rows.split(',').map(str::to_owned).collect())
-                .unwrap_or_default(),
-            file_mb: number(rest, "--file-mb", 800)? as u64,
-            out: text(rest, "--out").unwrap_or("results").into(),
-        }),
+        "table" => table::run(&settings(rest, (100_000, 5))?),
+        "growth" => table::run_growth(&settings(rest, (1_000_000, 3))?),
+        "readme" => readme::rewrite(
+            out(rest).as_ref(),
+            text(rest, "--readme")
+                .unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md"))
+                .as_ref(),
+        ),
         table::MEMORY_COMMAND => table::work_alone(rest),
         crash::COMMAND => crash::write_until_killed(rest),
         _ => Err(USAGE.into()),
     }
+}
+
+/// How much `table` or `growth` measures; `default` has sets and rounds.
+fn settings(arguments: &[String], default: (usize, usize)) -> Result<table::Settings> {
+    Ok(table::Settings {
+        sets: number(arguments, "--sets", default.0)?.max(1_000) as u64,
+        rounds: number(arguments, "--rounds", default.1)?,
+        rows: text(arguments, "--rows")
+            .map(|rows| rows.split(',').map(str::to_owned).collect())
+            .unwrap_or_default(),
+        file_mb: number(arguments, "--file-mb", 800)? as u64,
+        out: out(arguments).into(),
+    })
+}
+
+/// The folder of the results.
+fn out(arguments: &[String]) -> &str {
+    text(arguments, "--out").unwrap_or("results")
 }
 
 /// The text behind `flag`.

@@ -64,29 +64,34 @@ impl fmt::Display for Target {
     }
 }
 
+/// Whether a target is met, as tables show it.
+pub fn shown_met(met: Option<bool>) -> &'static str {
+    match met {
+        Some(true) => "yes",
+        Some(false) => "**no**",
+        None => "–",
+    }
+}
+
 /// The lines as a Markdown table.
 pub fn markdown(lines: &[Line]) -> String {
     let mut text =
         "| # | measured | target | figure | met | medians |\n|---|---|---|---|---|---|\n".to_owned();
     for line in lines {
-        let met = match line.met() {
-            Some(true) => "yes",
-            Some(false) => "**no**",
-            None => "–",
-        };
         text += &format!(
-            "| {} | {} | {} | {} | {met} | {} |\n",
+            "| {} | {} | {} | {} | {} | {} |\n",
             line.row,
             line.name,
             line.target,
             line.shown_figure(),
+            shown_met(line.met()),
             line.medians
         );
     }
     text
 }
 
-/// The lines as JSON: a list of `{row, name, ratio, target, met, medians}`.
+/// The lines as JSON: a list of `{row, name, ratio, target, met, figure, medians}`, where `figure` is the ratio as tables show it.
 pub fn json(lines: &[Line]) -> serde_json::Value {
     let line = |line: &Line| {
         serde_json::json!({
@@ -95,6 +100,7 @@ pub fn json(lines: &[Line]) -> serde_json::Value {
             "ratio": (line.figure * 1e4).round() / 1e4,
             "target": line.target.to_string(),
             "met": line.met(),
+            "figure": line.shown_figure(),
             "medians": line.medians,
         })
     };
@@ -125,6 +131,7 @@ mod tests {
         assert_eq!(line(1.0, Target::Shown).met(), None);
         let json = json(&[line(0.123_456, Target::Shown)]);
         assert_eq!(json[0]["ratio"], 0.1235);
+        assert_eq!(json[0]["figure"], "0.12×");
         assert_eq!(json[0]["met"], serde_json::Value::Null);
     }
 }

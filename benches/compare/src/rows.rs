@@ -108,4 +108,20 @@ mod tests {
         let mean = heads.map(|row| row.value.len()).sum::<usize>() / sets.len();
         assert!((200..=240).contains(&mean), "{mean}");
     }
+
+    #[test]
+    fn heads_are_about_half_of_the_bytes() {
+        let template = Template::new().unwrap();
+        let assets = assets(template.session()).unwrap();
+        let sets = template.create_sets(&assets, 0..1_000, 0).unwrap();
+        let bytes = |heads_alone: bool| {
+            sets.iter()
+                .flatten()
+                .filter(|row| !heads_alone || row.space == Keyspace::Set)
+                .map(|row| row.key.len() + row.value.len())
+                .sum::<usize>()
+        };
+        let share = bytes(true) as f64 / bytes(false) as f64;
+        assert!((0.45..0.55).contains(&share), "{share}");
+    }
 }

@@ -44,13 +44,25 @@ impl Bare {
         Ok(())
     }
 
-    /// Puts the rows of these sets in one durable transaction.
-    pub fn create_sets(&self, sets: &[Vec<Row>]) -> Result<()> {
+    /// Puts the heads of these sets in one table, in one durable transaction.
+    pub fn create_heads(&self, sets: &[Vec<Row>]) -> Result<()> {
         let transaction = self.database.begin_write()?;
         {
             let mut table = transaction.open_table(table(Keyspace::Set))?;
             for row in sets.iter().flatten().filter(|row| row.space == Keyspace::Set) {
                 table.insert(row.key.as_slice(), row.value.as_slice())?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Puts rows of any keyspace in one table, in one durable transaction, in the order they come in.
+    pub fn create_in_one_table<'r>(&self, rows: impl Iterator<Item = (&'r [u8], &'r [u8])>) -> Result<()> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut table = transaction.open_table(table(Keyspace::Set))?;
+            for (key, value) in rows {
+                table.insert(key, value)?;
             }
         }
         Ok(transaction.commit()?)
@@ -99,7 +111,7 @@ impl Bare {
         Ok(table.get(key)?.ok_or("a row is gone")?.value().to_vec())
     }
 
-    /// How many sets there are.
+    /// How many rows the table of the sets has.
     pub fn sets(&self) -> Result<u64> {
         use redb::{ReadableDatabase as _, ReadableTableMetadata as _};
         Ok(self

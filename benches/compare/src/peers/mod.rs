@@ -4,4 +4,5 @@ pub mod bare;
 pub mod fjall;
 pub mod lmdb;
 pub mod native;
+pub mod skade;
 pub mod sqlite;

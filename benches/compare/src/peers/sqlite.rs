@@ -33,6 +33,9 @@ CREATE INDEX IF NOT EXISTS set_by_technical_name ON data_set(asset_id, technical
 CREATE INDEX IF NOT EXISTS set_by_modified ON data_set(asset_id, modified, id);
 ";
 
+/// What SQLite is called where it has no more indexes than those by name and `secureQri`.
+pub const TWO_INDEXES: &str = "SQLite, two indexes";
+
 /// One connection.
 pub struct Sqlite {
     /// For what only one measurement asks.
@@ -60,6 +63,14 @@ impl Sqlite {
         connection.set_prepared_statement_cache_capacity(64);
         connection.execute_batch(SCHEMA)?;
         Ok(Self { connection })
+    }
+
+    /// Takes away the indexes that [`Sqlite::open_with_two_indexes`] does not make.
+    pub fn leave_two_indexes(&self) -> Result<()> {
+        Ok(self.connection.execute_batch(
+            "DROP INDEX asset_by_technical_name; DROP INDEX asset_by_modified; DROP INDEX set_by_technical_name;
+             DROP INDEX set_by_modified;",
+        )?)
     }
 
     /// Begins a transaction that will write.

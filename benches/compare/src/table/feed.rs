@@ -29,7 +29,7 @@ pub fn run(settings: &Settings, measured: &mut Measured) -> Result<()> {
             ("feed off", Box::new(|| load_shelf(load, false))),
             ("feed on", Box::new(|| load_shelf(load, true))),
         ];
-        let times = by_turns(settings.rounds, turns)?;
+        let times = by_turns(settings.rounds_of(sets), turns)?;
         line(
             format!("change feed on against off: bulk create, {name}"),
             &times,

@@ -6,6 +6,7 @@ use shelfmark::backend::Keyspace;
 use shelfmark::{DataAsset, DataSet, Entity, Query, Read as _, Session, SetId, Write as _};
 
 use super::fixture::{Contents, Pair, open};
+use super::reads::PAGE;
 use super::{Measured, Settings, micros, repeat};
 use crate::measure::{Times, by_turns};
 use crate::peers::sqlite::{self, Sqlite};
@@ -14,8 +15,6 @@ use crate::rows::Template;
 use crate::systems::assets;
 use crate::{CACHE_BYTES, Result, scratch};
 use shelfmark_benches::data;
-
-const PAGE: usize = 100;
 
 /// Lists, and refuses an empty page.
 pub fn list_names<E: Entity>(session: &Session, query: &Query<E>) -> Result<()> {

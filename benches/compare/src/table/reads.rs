@@ -1,10 +1,12 @@
-//! Rows 7, 14 and 17: getting, counting, bytes on disk; and how getting and listing grow.
+//! Rows 7, 14 and 17: getting, counting, bytes on disk.
+
+use std::collections::BTreeMap;
 
 use shelfmark::backend::Keyspace;
-use shelfmark::{DataAsset, DataSet, Query, Read as _, Session, SetId};
+use shelfmark::{DataAsset, DataSet, Read as _, Session, SetId};
 
 use super::fixture::{Contents, Pair, open};
-use super::lists::{self, list_names};
+use super::lists;
 use super::{Measured, Settings, micros, per_second, repeat};
 use crate::measure::{Turn, by_turns, storm, timed};
 use crate::peers::lmdb::Lmdb;
@@ -17,8 +19,9 @@ use crate::{CACHE_BYTES, Result, scratch};
 use shelfmark_benches::data;
 
 /// Few enough that a turn is short against the time that others take the processor for.
-const GETS: usize = 5_000;
-const PAGE: usize = 100;
+pub const GETS: usize = 5_000;
+/// Entities of a page.
+pub const PAGE: usize = 100;
 
 pub fn run(settings: &Settings, measured: &mut Measured) -> Result<()> {
     if settings.wants_any(&["7", "8", "9", "10", "14", "15", "17"]) {
@@ -34,11 +37,11 @@ pub fn run(settings: &Settings, measured: &mut Measured) -> Result<()> {
 }
 
 /// Random positions below `len`, the same for every system.
-fn positions(len: usize, count: usize) -> impl Iterator<Item = usize> {
+pub fn positions(len: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count as u64).map(move |n| (data::mix(n) % len as u64) as usize)
 }
 
-fn get_shelf(session: &Session, id: SetId) -> Result<()> {
+pub fn get_shelf(session: &Session, id: SetId) -> Result<()> {
     let set = session.get(id)?.ok_or("a set is gone")?;
     if set.id != id || set.data_asset_info.data_store_info.name.is_none() {
         return Err("another set, or without its store".into());
@@ -60,30 +63,54 @@ fn one_large_asset(settings: &Settings, measured: &mut Measured) -> Result<()> {
     if settings.wants("14") {
         counts(settings, measured, &session, &contents)?;
     }
-    if settings.wants_any(&["7", "8"]) {
-        grow(settings, measured)?;
-    }
     if settings.wants("17") {
         drop(session);
         catalog.compact()?;
         drop(catalog);
+        bytes_on_disk(settings, measured, &pair, &peer)?;
+    }
+    Ok(())
+}
+
+/// Row 17: of the compacted catalog, and of SQLite with all its indexes, then without those by technical name and time.
+fn bytes_on_disk(settings: &Settings, measured: &mut Measured, pair: &Pair, peer: &Sqlite) -> Result<()> {
+    let bytes = |path| -> Result<f64> { Ok(std::fs::metadata(path)?.len() as f64 / settings.sets as f64) };
+    let own = bytes(&pair.shelf)?;
+    let rows = bytes_by_keyspace()?;
+    let mut line = |with: &str, target| -> Result<()> {
         peer.connection
             .execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
-        let bytes =
-            |path| -> Result<f64> { Ok(std::fs::metadata(path)?.len() as f64 / settings.sets as f64) };
-        let (own, other) = (bytes(&pair.shelf)?, bytes(&pair.sqlite)?);
+        let other = bytes(&pair.sqlite)?;
         measured.lines.push(Line {
             row: "17",
             name: format!(
-                "bytes on disk a set, at {} sets, after compact; SQLite after VACUUM",
+                "bytes on disk a set, at {} sets, after compact; {with} after VACUUM",
                 settings.sets
             ),
             figure: own / other,
-            target: Target::AtMost(0.85),
-            medians: format!("shelfmark {own:.0}, SQLite {other:.0}"),
+            target,
+            medians: format!("shelfmark {own:.0} (keys and values: {rows}), {with} {other:.0}"),
         });
+        Ok(())
+    };
+    line("SQLite", Target::AtMost(0.85))?;
+    peer.leave_two_indexes()?;
+    line("SQLite with two indexes", Target::Shown)
+}
+
+/// Bytes of keys and values that a set takes in each keyspace.
+fn bytes_by_keyspace() -> Result<String> {
+    const SETS: u64 = 1_000;
+    let template = Template::new()?;
+    let assets = assets(template.session())?;
+    let mut bytes: BTreeMap<Keyspace, usize> = BTreeMap::new();
+    for row in template.create_sets(&assets, 0..SETS, 0)?.iter().flatten() {
+        *bytes.entry(row.space).or_default() += row.key.len() + row.value.len();
     }
-    Ok(())
+    let shown = bytes
+        .iter()
+        .map(|(space, bytes)| format!("{} {}", space.name(), bytes / SETS as usize));
+    Ok(shown.collect::<Vec<_>>().join(", "))
 }
 
 fn gets(
@@ -99,7 +126,7 @@ fn gets(
     let rows = head_rows(ids.len() as u64)?;
     let keys: Vec<Vec<u8>> = rows.iter().map(|rows| rows[0].key.clone()).collect();
     let raw = crate::peers::bare::Bare::create(&path("redb"))?;
-    raw.create_sets(&rows)?;
+    raw.create_heads(&rows)?;
     let lmdb = Lmdb::create(&path("lmdb"))?;
     lmdb.create_sets(&rows)?;
     drop(rows);
@@ -324,37 +351,5 @@ fn counts(
             medians: times.medians(micros(GETS)),
         });
     }
-    Ok(())
-}
-
-/// Rows 7 and 8 at a tenth, a third and all of the size.
-fn grow(settings: &Settings, measured: &mut Measured) -> Result<()> {
-    let (mut gets, mut lists) = (Vec::new(), Vec::new());
-    for sets in [settings.sets / 10, settings.sets * 3 / 10, settings.sets] {
-        let (_directory, path) = scratch()?;
-        let (pair, contents) = Pair::create(&path, (1, &[0]), sets, 0, |_| 0)?;
-        let (_catalog, session) = open(&pair.shelf, CACHE_BYTES)?;
-        let ids = &contents.sets;
-        let query = Query::<DataSet>::of(contents.assets[0]).sort("name").limit(PAGE);
-        let times = by_turns(
-            settings.rounds,
-            vec![
-                (
-                    "get",
-                    Box::new(|| {
-                        Ok(timed(|| {
-                            positions(ids.len(), GETS).try_for_each(|at| get_shelf(&session, ids[at]))
-                        })?
-                        .0)
-                    }),
-                ),
-                ("list", Box::new(|| repeat(200, || list_names(&session, &query)))),
-            ],
-        )?;
-        gets.push((sets as f64, times.median("get")));
-        lists.push((sets as f64, times.median("list")));
-    }
-    measured.add_growth("7, get by id", Some(GETS), &gets);
-    measured.add_growth("8, first page by name", Some(200), &lists);
     Ok(())
 }
