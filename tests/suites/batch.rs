@@ -96,6 +96,7 @@ fn every_failure_is_told_and_nothing_happens() {
         let lost = batch.create(new_set(AssetId::from_uuid(there.store.uuid()), "lost"));
         batch.delete(lost, Expectation::Any);
         batch.replace(there.asset, 0, NewDataAsset::default());
+        batch.delete(there.set, 7);
         let check = |error: Error| {
             let expected = [
                 (1, ErrorKind::Invalid),
@@ -103,6 +104,7 @@ fn every_failure_is_told_and_nothing_happens() {
                 (6, ErrorKind::NotEmpty),
                 (7, ErrorKind::NotFound),
                 (9, ErrorKind::Invalid),
+                (10, ErrorKind::VersionConflict),
             ];
             assert_eq!(kinds(&error), expected, "{}", bed.name);
             assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -110,7 +112,7 @@ fn every_failure_is_told_and_nothing_happens() {
             assert_eq!(error.violations()[0].pointer, "/technicalName");
             let text = error.to_string();
             assert!(
-                text.starts_with("operation 1 of the batch") && text.contains("4 more"),
+                text.starts_with("operation 1 of the batch") && text.contains("5 more"),
                 "{text}"
             );
             let conflict = *error.failures()[1].error.conflict().expect("the versions");
@@ -215,13 +217,23 @@ fn a_placeholder_is_nobody_elsewhere() {
     three.delete(there.set, 0);
     let error = session.batch(&three).expect_err("not a store");
     assert_eq!(kinds(&error), [(1, ErrorKind::NotFound)]);
-    let own =
-        |position: u128| AssetId::from_uuid(shelfmark::Uuid::from_u128(asset.uuid().as_u128() + position));
     let mut four = Batch::new();
-    four.create(new_set(own(0), "a"));
-    four.create(new_set(own(1), "b"));
-    let kind = session.batch(&four).expect_err("not yet").kind();
-    assert_eq!(kind, ErrorKind::NotFound);
+    let first = four.create(new_asset(there.store, "raw"));
+    let at =
+        |position: u128| AssetId::from_uuid(shelfmark::Uuid::from_u128(first.uuid().as_u128() + position));
+    // On itself, and on each other.
+    four.create(new_set(at(1), "a"));
+    four.create(new_set(at(3), "b"));
+    four.create(new_set(at(2), "c"));
+    // On what comes later, and on what never comes.
+    four.patch(at(5), 0, rename("Later"));
+    let fifth = four.create(new_asset(there.store, "later"));
+    assert_eq!(fifth, at(5));
+    four.delete(at(70), 0);
+    let error = session.batch(&four).expect_err("not yet");
+    let nobody = |index| (index, ErrorKind::NotFound);
+    // The third rests on the second.
+    assert_eq!(kinds(&error), [1, 2, 4, 6].map(nobody));
     // Values of a patch are taken as they are.
     let mut five = Batch::new();
     let store = five.create(new_store("pit"));

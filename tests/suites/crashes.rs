@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shelfmark::backend::{Backend, CommitOptions, Keyspace, WriteBatch};
 use shelfmark::{Options, Write};
 use shelfmark_testkit::storage::{
-    Crash, RecordingStorage, Reference, Rows, Survivors, judge, judge_creation, rows_of, script,
+    Crash, RecordingStorage, Reference, Rows, Survivors, judge, judge_copy, judge_creation, rows_of, script,
 };
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -119,6 +119,45 @@ fn a_crash_during_creation_leaves_a_catalog_or_says_that_there_is_none() {
         &format!("{images} images, {opened} open, the others are refused as unfinished"),
     );
     assert!(opened > 0 && opened < images);
+}
+
+/// A backup is made by the same means as a new file, so what one that was cut off leaves is the whole copy, or says that it is none.
+#[test]
+fn a_crash_during_a_backup_leaves_the_whole_copy_or_says_that_there_is_none() {
+    let (mut images, mut whole) = (0, 0);
+    for seed in 0..4_u64 {
+        let options = Options::new().change_feed(seed.is_multiple_of(2));
+        let from = options.in_memory_backend().unwrap();
+        let catalog = options.on_backend(from.clone()).unwrap();
+        let session = session(&catalog, "acme");
+        let family = family(&session);
+        session
+            .create_all((0..150 * seed).map(|n| new_set(family.asset, &format!("set {n}"))))
+            .unwrap();
+        let rows = rows_of(&*from).unwrap();
+        let to = RecordingStorage::new().recording();
+        catalog.backup_on(Arc::new(to.clone())).unwrap();
+        let last = to.crash_point();
+        for point in to.take_points().iter().chain([&last]) {
+            for (survivors, image) in point.images(if long_version() { 500 } else { OTHERS }, seed) {
+                images += 1;
+                let opens = judge_creation(image.clone())
+                    .unwrap_or_else(|wrong| panic!("seed {seed}, {survivors:?}: {wrong}"));
+                if opens {
+                    whole += 1;
+                    judge_copy(image, &rows)
+                        .unwrap_or_else(|wrong| panic!("seed {seed}, {survivors:?}: {wrong}"));
+                }
+            }
+        }
+        let returned = last.image(Survivors::None);
+        judge_copy(returned, &rows).unwrap_or_else(|wrong| panic!("seed {seed}, returned: {wrong}"));
+    }
+    figures(
+        "crash images of a backup",
+        &format!("{images} images, {whole} are the whole copy, the others are refused as unfinished"),
+    );
+    assert!(whole > 0 && whole < images);
 }
 
 /// A value as the engine would store it: see the envelope in `docs/design.md`.

@@ -180,6 +180,31 @@ fn the_readme_shows_the_figures_that_were_measured_last() {
     }
 }
 
+/// What was mended stays so by a test, which the list of it names.
+#[test]
+fn every_test_that_the_changelog_names_exists() {
+    let changelog = read("CHANGELOG.md");
+    let (_, fixed) = changelog.split_once("### Fixed").expect("the section");
+    let code: String = ["crates", "tests"]
+        .iter()
+        .flat_map(|folder| sources(&root().join(folder)))
+        .map(|source| fs::read_to_string(source).expect("a source"))
+        .collect();
+    let names: Vec<&str> = between(fixed, "`", "`")
+        .into_iter()
+        .filter_map(|named| named.rsplit_once("::").map(|(_, name)| name))
+        .filter(|name| name.contains('_') && name.starts_with(|c: char| c.is_ascii_lowercase()))
+        .filter(|name| *name != "discard_log")
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(code.contains(&format!("fn {name}()")), "there is no test {name}");
+    }
+    for entry in fixed.split("\n- ").skip(1) {
+        assert!(entry.contains("::"), "no test is named: {entry}");
+    }
+}
+
 /// Every Rust file below `folder`.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

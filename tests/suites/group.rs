@@ -6,10 +6,13 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use shelfmark::{
-    AssetId, Catalog, DataSet, Error, ErrorKind, Expectation, NewDataAsset, NewDataSet, NewDataStore,
-    Options, Patch, Query, Read, Session, Write,
+    AssetId, Catalog, DataSet, Durability, Error, ErrorKind, Expectation, NewDataAsset, NewDataSet,
+    NewDataStore, Options, Patch, Query, Read, Session, Write,
 };
-use shelfmark_testkit::{Fault, FaultyBackend, MemoryBackend};
+use shelfmark_testkit::storage::{RecordingStorage, Survivors};
+use shelfmark_testkit::{Fault, Faults, FaultyBackend, MemoryBackend};
+
+use crate::support::Random;
 
 const THREADS: usize = 64;
 
@@ -227,4 +230,113 @@ fn a_change_that_was_overtaken_in_the_queue_is_worked_out_again() {
             .expect_err("another name above it");
         assert_eq!(error.kind(), ErrorKind::PatchTestFailed);
     });
+}
+
+/// Makes one write wait in its commit, then queues `writes` behind it one by one, and lets them go. Gives what came of each, in the order in which they queued.
+fn queued<T: Send>(
+    (catalog, session, faults): (&Catalog, &Session, &Faults),
+    writes: usize,
+    write: impl Fn(usize) -> T + Sync,
+) -> Vec<T> {
+    let gate = faults.hold_commits();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| session.create(NewDataStore::new("first", "postgres")));
+        assert!(gate.wait_for(1, Duration::from_secs(20)), "nobody leads");
+        let write = &write;
+        let running: Vec<_> = (0..writes)
+            .map(|n| {
+                let running = std::thread::Builder::new()
+                    .stack_size(512 << 10)
+                    .spawn_scoped(scope, move || write(n))
+                    .expect("a thread");
+                let waiting = || catalog.activity().queued_writes;
+                for _ in 0..20_000 {
+                    if waiting() > n as u64 {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                assert_eq!(waiting(), n as u64 + 1, "it does not queue");
+                running
+            })
+            .collect();
+        drop(gate);
+        first.join().expect("a thread").expect("a store");
+        running
+            .into_iter()
+            .map(|write| write.join().expect("a thread"))
+            .collect()
+    })
+}
+
+/// Whatever has gathered goes in groups of a bounded size, in the order in which it came: nobody waits behind more groups than those ahead of him fill.
+#[test]
+fn groups_are_bounded_and_first_come_first_served() {
+    // As many as a group may have and some; few with much, so that bytes bound it.
+    for (writes, bytes, most, groups) in [(600, 0, 512, 2), (25, 900_000, 10, 3)] {
+        let backend = FaultyBackend::new(Arc::new(MemoryBackend::new()));
+        let faults = backend.faults();
+        let options = Options::new().change_feed(true);
+        let catalog = options.on_backend(Arc::new(backend)).expect("a catalog");
+        let session = catalog.session("acme", "ann").expect("a session");
+        let asset = asset_in(&session);
+        let position = session.newest_change().expect("a position");
+        let before = catalog.activity();
+        let filling = serde_json::json!({ "filling": "x".repeat(bytes) });
+        let ids = queued((&catalog, &session, &faults), writes, |n| {
+            let new = NewDataSet {
+                properties: filling.as_object().cloned(),
+                ..new_set(asset, n)
+            };
+            session.create(new).expect("a set").id
+        });
+        let after = catalog.activity();
+        assert_eq!(after.grouped_writes - before.grouped_writes, writes as u64 + 1);
+        // One more is that of the write that was held.
+        let made = after.groups - before.groups - 1;
+        assert_eq!(made, groups, "{writes} writes, at most {most} in a group");
+        let told = session.changes(position, 1_000).expect("changes").items;
+        let order = told.iter().skip(1).map(|change| change.id);
+        assert!(
+            order.eq(ids.into_iter().map(Into::into)),
+            "in another order than they came"
+        );
+    }
+}
+
+/// Of a group that has both, what was to be durable is, whoever leads.
+#[test]
+fn a_group_is_as_durable_as_its_strictest_member_asks() {
+    for seed in 0..8 {
+        let mut random = Random::new(seed);
+        let storage = RecordingStorage::new();
+        let options = Options::new().commit_log_on(storage.log());
+        let backend = options
+            .create_backend_on(Arc::new(storage.clone()))
+            .expect("a backend");
+        let backend = FaultyBackend::new(backend);
+        let faults = backend.faults();
+        let catalog = options.on_backend(Arc::new(backend)).expect("a catalog");
+        let session = catalog.session("acme", "ann").expect("a session");
+        let asset = asset_in(&session);
+        let durable: Vec<bool> = (0..6).map(|_| random.below(2) == 0).collect();
+        let ids = queued((&catalog, &session, &faults), durable.len(), |n| {
+            let durability = if durable[n] {
+                Durability::Immediate
+            } else {
+                Durability::Deferred
+            };
+            let session = session.clone().with_durability(durability);
+            session.create(new_set(asset, n)).expect("a set").id
+        });
+        let left = RecordingStorage::holding(storage.crash_point().image(Survivors::None));
+        let options = Options::new().commit_log_on(left.log());
+        let backend = options.open_backend_on(Arc::new(left)).expect("a recovery");
+        let catalog = options.on_backend(backend).expect("a catalog");
+        let session = catalog.session("acme", "ann").expect("a session");
+        for (id, durable) in ids.into_iter().zip(durable) {
+            let there = session.exists(id).expect("a read");
+            assert!(there || !durable, "seed {seed}: {id} is lost");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `kill -9` while eight threads write through group commit: whatever was acknowledged is there afterwards, in the change feed
 //! too, and nothing is half there.
 //!
-//! `SHELFMARK_KILLS` is how many rounds run on one file, `SHELFMARK_KILL_SEED` what their moments depend on.
+//! Ten rounds run on one file, in the long version 200; `SHELFMARK_KILLS` says how many instead, `SHELFMARK_KILL_SEED` what their moments depend on.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -14,7 +14,9 @@ use shelfmark::{
     SetSelection, Write,
 };
 
-use crate::support::{Random, assert_clean, child, child_path, new_asset, new_set, new_store, session};
+use crate::support::{
+    Random, assert_clean, child, child_path, figures, long_version, new_asset, new_set, new_store, session,
+};
 
 const THREADS: u64 = 8;
 const ROUND: &str = "SHELFMARK_KILL_ROUND";
@@ -222,10 +224,12 @@ fn write_and_kill(path: &Path, round: u64, writing: Duration, log: &mut Log) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the figures of a run")]
 #[test]
 fn what_groups_acknowledged_survives_a_kill() {
-    let (rounds, seed) = (number("SHELFMARK_KILLS", 10), number("SHELFMARK_KILL_SEED", 1));
+    let (rounds, seed) = (
+        number("SHELFMARK_KILLS", if long_version() { 200 } else { 10 }),
+        number("SHELFMARK_KILL_SEED", 1),
+    );
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("catalog.shelf");
     {
@@ -247,9 +251,12 @@ fn what_groups_acknowledged_survives_a_kill() {
         log.check(&session(&catalog, "acme"), &context);
         assert_clean(&catalog, &context);
     }
-    println!(
-        "{rounds} kills, {} acknowledged writes, 0 losses",
-        log.acknowledged
+    figures(
+        "kill -9 under groups of writers",
+        &format!(
+            "{rounds} kills, {} acknowledged writes, 0 losses",
+            log.acknowledged
+        ),
     );
     assert!(
         log.acknowledged > rounds * THREADS,

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use shelfmark::backend::{Backend, Keyspace};
 use shelfmark::{
-    AllStores, Catalog, DataAsset, DataSet, DataStore, Deleted, Dropped, DroppedPosition, DroppedQuery,
-    EntityId, EntityKind, ErrorKind, Expectation, Hook, HookView, NewDataSet, NewDataStore, Options, Query,
-    Read, Restoration, Result, Session, Uuid, Veto, Write,
+    AllStores, AssetId, Catalog, ChangeEvent, DataAsset, DataSet, DataStore, Deleted, Dropped,
+    DroppedPosition, DroppedQuery, EntityId, EntityKind, ErrorKind, Expectation, Hook, HookView, NewDataSet,
+    NewDataStore, Options, Query, Read, Restoration, Result, Session, Uuid, Veto, Write,
 };
 use shelfmark_testkit::{CountingBackend, SpaceCounts, TestEnvironment};
 
 use crate::support::{
-    Bed, Family, Rows, assert_clean, catalog_on, dump, family, new_asset, new_set, new_store, rows, schema,
-    session,
+    Bed, Family, Random, Rows, assert_clean, catalog_on, dump, family, new_asset, new_set, new_store, rows,
+    schema, session,
 };
 
 const DAY: i64 = 86_400_000;
@@ -290,7 +290,7 @@ fn only_roots_are_restored_and_each_once() {
     // Of another kind.
     refused(shelfmark::StoreId::from_uuid(asset.uuid()).into());
     refused(shelfmark::SetId::from_uuid(asset.uuid()).into());
-    refused(shelfmark::AssetId::from_uuid(Uuid::nil()).into());
+    refused(AssetId::from_uuid(Uuid::nil()).into());
     session.restore(asset).unwrap();
     refused(asset.into());
     refused(store.into());
@@ -591,6 +591,84 @@ fn a_rehearsal_keeps_and_sweeps_nothing() {
     assert_eq!((would, selected), (did, did));
 }
 
+/// Whatever was deleted, restored, purged and swept: the feed tells of each root by turns that it went and that it came, with the same sets, and of each that is gone for good
+/// once, by whom.
+#[test]
+fn the_feed_tells_what_comes_back_whole_and_each_end_once() {
+    for seed in 0..12 {
+        let mut random = Random::new(seed);
+        let environment = TestEnvironment::new(1);
+        let options = Options::new()
+            .environment(environment.environment())
+            .change_feed(true)
+            .undrop(Duration::from_millis(DAY as u64));
+        let catalog = options.in_memory().unwrap();
+        let session = session(&catalog, "acme");
+        let store = session.create(new_store("warehouse")).unwrap().id;
+        let assets: Vec<AssetId> = (0..6)
+            .map(|n| {
+                session
+                    .create(new_asset(store, &format!("asset_{n}")))
+                    .unwrap()
+                    .id
+            })
+            .collect();
+        for (n, &asset) in assets.iter().enumerate() {
+            let sets = (0..random.below(5)).map(|m| new_set(asset, &format!("set_{n}_{m}")));
+            session.create_all(sets).unwrap();
+        }
+        let mut by_hand = Vec::new();
+        for _ in 0..60 {
+            let asset = assets[random.below(6) as usize];
+            match random.below(10) {
+                0..5 => drop(session.delete(asset, Expectation::Any)),
+                5..8 => drop(session.restore(asset)),
+                8 if session.purge(asset).is_ok() => by_hand.push(EntityId::from(asset)),
+                _ => environment.advance(random.below(DAY as u64 / 4) as i64),
+            }
+        }
+        environment.advance(DAY);
+        catalog.sweep().unwrap();
+        // What is deleted, with the sets that went along; what is gone for good.
+        let mut gone: BTreeMap<EntityId, Vec<(EntityId, u64)>> = BTreeMap::new();
+        let mut back: BTreeMap<EntityId, Vec<(EntityId, u64)>> = BTreeMap::new();
+        let mut purged = BTreeMap::new();
+        for change in session.changes(None, 10_000).unwrap().items {
+            let along = change.descendants.iter().map(|set| (set.id, set.version));
+            match change.event {
+                ChangeEvent::Deleted => gone.entry(change.id).or_default().extend(along),
+                ChangeEvent::Restored if change.descendants.is_empty() => {
+                    back.insert(change.id, gone.remove(&change.id).expect("it was deleted"));
+                }
+                ChangeEvent::Restored => {
+                    let owed = back.remove(&change.id).expect("its root came first");
+                    assert!(along.eq(owed), "seed {seed}: {change:?}");
+                }
+                ChangeEvent::Purged => {
+                    assert!(gone.contains_key(&change.id), "seed {seed}: {change:?}");
+                    assert_eq!(purged.insert(change.id, change.actor), None, "seed {seed}");
+                }
+                _ => {}
+            }
+        }
+        assert!(
+            back.values().all(Vec::is_empty),
+            "seed {seed}: not all is told that came back"
+        );
+        assert!(
+            purged.keys().eq(gone.keys()),
+            "seed {seed}: {purged:?} of {gone:?}"
+        );
+        for (id, actor) in purged {
+            let by = by_hand.contains(&id).then(|| "ann".to_owned());
+            assert_eq!(actor, by, "seed {seed}: {id}");
+        }
+        let alive = assets.iter().filter(|&&asset| session.exists(asset).unwrap());
+        assert_eq!(alive.count(), assets.len() - gone.len(), "seed {seed}");
+        assert_clean(&catalog, "in the end");
+    }
+}
+
 #[test]
 fn a_selection_of_sets_is_kept_one_by_one() {
     let (_, catalog, _) = in_memory();
@@ -623,7 +701,7 @@ fn a_tenant_goes_with_what_it_has_dropped_and_a_backup_has_it() {
     assert_eq!(all_dropped(&session(&catalog, "acme")), []);
     let other = session(&catalog, "other");
     other
-        .restore(shelfmark::AssetId::from_uuid(all_dropped(&other)[0].id.uuid()))
+        .restore(AssetId::from_uuid(all_dropped(&other)[0].id.uuid()))
         .unwrap();
 
     let options = Options::new().environment(environment.environment());

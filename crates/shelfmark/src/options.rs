@@ -10,7 +10,7 @@ use crate::backend::{Backend, ByteStorage, Concurrency, Durability, Integrity};
 use crate::catalog::Catalog;
 use crate::changes::ChangeRetention;
 use crate::environment::Environment;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format;
 use crate::hooks::Hook;
 
@@ -333,7 +333,7 @@ impl Options {
         Ok(Arc::new(RedbBackend::open(path.as_ref(), self.redb())?))
     }
 
-    /// The built-in backend over a storage of the caller's, empty as yet: to be given to [`Options::on_backend`]. A crash before this returns leaves a storage
+    /// The built-in backend over a storage of the caller's, empty as yet: to be given to [`Options::on_backend`]. A crash before that returns leaves a storage
     /// that may not open again: empty it, and begin anew.
     ///
     /// # Errors
@@ -349,10 +349,17 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// `FileMissing` where the storage is empty, `Unsupported` together with `read_only` or a shared [`Concurrency`], `NotACatalog`, `Corrupt`, `Io`.
+    /// `FileMissing` where the storage is empty, `Unsupported` together with `read_only` or a shared [`Concurrency`], `NotACatalog`, also for what a creation or a
+    /// backup left that was cut off, `Corrupt`, `Io`.
     pub fn open_backend_on(&self, storage: Arc<dyn ByteStorage>) -> Result<Arc<dyn Backend>> {
         let log = self.commit_log_on.clone();
-        Ok(Arc::new(RedbBackend::open_on(storage, log, self.redb())?))
+        let backend = RedbBackend::open_on(storage, log, self.redb())?;
+        // Where nothing is renamed, a copy that was cut off would otherwise pass for an empty catalog.
+        if format::is_blank(&*backend.snapshot()?)? {
+            let message = "the storage holds no catalog: a creation or a backup on it was cut off; empty it, and begin anew";
+            return Err(Error::new(ErrorKind::NotACatalog, message));
+        }
+        Ok(Arc::new(backend))
     }
 
     /// The built-in backend in memory, blank: to be wrapped, then given to [`Options::on_backend`].

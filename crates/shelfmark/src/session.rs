@@ -20,7 +20,26 @@ use crate::{Entity, TypedId};
 
 /// A handle on one tenant for one actor, from [`Catalog::session`](crate::Catalog::session). Cheap to clone, usable from any thread.
 ///
-/// Reads come through [`Read`], each on the newest state; writes through [`Write`], each a transaction of its own.
+/// Reads come through [`Read`], each on the newest state; writes through [`Write`], each a transaction of its own. Writes that many threads make at once share
+/// commits, at most 512 of them each; every caller has its own outcome:
+///
+/// ```
+/// # use shelfmark::{AllStores, Catalog, DataStore, NewDataStore, Read, Write};
+/// # fn main() -> shelfmark::Result<()> {
+/// let catalog = Catalog::in_memory()?;
+/// let session = catalog.session("acme", "ann")?;
+/// let create = |n| session.create(NewDataStore::new(["fact", " ", "mart", "raw"][n], "postgres"));
+/// let refused = std::thread::scope(|threads| {
+///     let create = &create;
+///     let running: Vec<_> = (0..4).map(|n| threads.spawn(move || create(n))).collect();
+///     running.into_iter().map(|thread| thread.join().expect("no panic")).filter(Result::is_err).count()
+/// });
+/// assert_eq!((refused, session.count::<DataStore>(AllStores)?), (1, 3));
+/// let stats = catalog.stats()?;
+/// assert!(stats.grouped_writes == 3 && stats.groups <= 3);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Session {
     pub(crate) inner: Arc<Inner>,

@@ -28,7 +28,7 @@ fn sequence(bytes: &[u8]) -> (run::Setup, Vec<Operation>) {
 /// Four bytes for the setup, four for each operation: each catalog does what the oracle says.
 pub fn operations(bytes: &[u8]) {
     let (setup, operations) = sequence(bytes);
-    if let Err(wrong) = run::run(setup, &operations, &mut Tally::default()) {
+    if let Err(wrong) = run::run_in_memory(setup, &operations, &mut Tally::default()) {
         panic!("{setup:?}: {wrong}");
     }
 }

@@ -234,6 +234,23 @@ fn a_record_that_cannot_be_written_latches_and_leaves_the_commit_in_doubt() {
 }
 
 #[test]
+fn a_panic_of_the_logs_storage_latches_and_leaves_the_commit_in_doubt() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    numbered(&backend, 0..5);
+    pair.log.0.panic_on_syncs.store(true, Ordering::SeqCst);
+    let error = put(&backend, b"doubt", b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}");
+    assert!(matches!(backend.health(), Health::Latched { .. }));
+    assert_eq!(get_now(&backend, b"doubt"), None);
+    pair.log.mend();
+    backend.reopen().unwrap();
+    put(&backend, b"after", b"x").unwrap();
+    let there = usize::from(get_now(&backend, b"doubt").is_some());
+    assert_eq!(count(&pair.after_power_loss().open()), 6 + there);
+}
+
+#[test]
 fn every_setting_recovers_a_log_but_a_reader_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
