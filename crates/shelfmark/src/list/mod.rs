@@ -1,6 +1,7 @@
 //! Lists: what to select, in which order, which page of it.
 
 mod best;
+mod children;
 mod cost;
 mod cursor;
 mod filter;
