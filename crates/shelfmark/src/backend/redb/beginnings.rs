@@ -26,10 +26,12 @@ pub(super) struct Beginnings {
 
 #[derive(Default)]
 pub(super) struct Kept {
-    /// By the end that ranges are walked from. Where a range is empty, it is the row behind it.
-    rows: HashMap<(Keyspace, Direction), HashMap<Vec<u8>, Beginning>>,
+    rows: HashMap<(Keyspace, Direction), Rows>,
     bytes: usize,
 }
+
+/// By the end that ranges are walked from. Where a range is empty, it is the row behind it.
+type Rows = HashMap<Vec<u8>, Beginning>;
 
 /// The end that a range is walked from.
 fn anchor(range: &KeyRange, direction: Direction) -> Option<&[u8]> {
@@ -40,9 +42,14 @@ fn anchor(range: &KeyRange, direction: Direction) -> Option<&[u8]> {
 }
 
 impl Kept {
-    /// The row that a walk over the range meets first, within it or behind it.
-    pub(super) fn get(&self, space: Keyspace, range: &KeyRange, direction: Direction) -> Option<&Beginning> {
-        self.rows.get(&(space, direction))?.get(anchor(range, direction)?)
+    /// What is kept of ranges of a keyspace that are walked this way: the row that a walk over one meets first, within it or behind it.
+    pub(super) fn of<'k>(
+        &'k self,
+        space: Keyspace,
+        direction: Direction,
+    ) -> impl Fn(&KeyRange) -> Option<&'k Beginning> {
+        let rows = self.rows.get(&(space, direction));
+        move |range| rows?.get(anchor(range, direction)?)
     }
 }
 
@@ -97,13 +104,10 @@ mod tests {
         }
         let (kept, again) = beginnings.ask();
         assert!(again && kept.bytes <= MOST_BYTES);
-        let known = ranges
-            .iter()
-            .filter_map(|range| kept.get(space, range, direction))
-            .count();
+        let known = ranges.iter().filter_map(kept.of(space, direction)).count();
         assert!(known > ranges.len() / 2 && known < ranges.len());
-        assert_eq!(kept.get(space, &ranges[9], direction), Some(&row(&ranges[9])));
-        assert_eq!(kept.get(space, &ranges[9], Direction::Reverse), None);
-        assert_eq!(kept.get(Keyspace::Set, &ranges[9], direction), None);
+        assert_eq!(kept.of(space, direction)(&ranges[9]), Some(&row(&ranges[9])));
+        assert_eq!(kept.of(space, Direction::Reverse)(&ranges[9]), None);
+        assert_eq!(kept.of(Keyspace::Set, direction)(&ranges[9]), None);
     }
 }

@@ -360,13 +360,14 @@ impl Snapshot for View {
             }
             false => (None, false),
         };
+        let known = kept.as_ref().map(|kept| kept.of(space, direction));
         let mut met = Vec::new();
         self.latch.read_visiting(|visiting| {
             let mut walk: Option<(Walk<'_>, Option<Row<'_>>)> = None;
             // Where ranges turn out to lie apart, ever more are sought before walking is tried again.
             let (mut sought, mut patience) = (0, 1);
             for (position, range) in ranges.iter().enumerate().filter(|(_, range)| !range.is_empty()) {
-                let known = kept.as_ref().and_then(|kept| kept.get(space, range, direction));
+                let known = known.as_ref().and_then(|known| known(range));
                 if let Some(first) = known {
                     let first = first.as_ref().filter(|(key, _)| range.contains(key));
                     let goes_on = |(key, value): &(Vec<u8>, Vec<u8>)| {
@@ -415,6 +416,7 @@ impl Snapshot for View {
             }
             Ok(())
         })?;
+        drop(known);
         drop(kept);
         if !met.is_empty() {
             self.beginnings.keep(space, direction, met);
