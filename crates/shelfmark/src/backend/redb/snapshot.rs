@@ -1,4 +1,5 @@
-//! Views of a committed state: one redb read transaction with its tables, shared by the snapshots that are handed out.
+//! Views of a committed state: one redb read transaction with its tables, shared by the snapshots that are handed out. One thing in one file: how a
+//! view is read, how long it is kept and who holds it.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
