@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use shelfmark::backend::{Backend, Keyspace};
 use shelfmark::{
-    AssetId, Cursor, DataAsset, DataSet, DataStore, Expectation, Filter, NewDataSet, NewDataStore, Options,
-    Page, Query, Read, Session, StoreId, Timestamp, Write,
+    AssetId, Catalog, Cursor, DataAsset, DataSet, DataStore, Expectation, Filter, NewDataSet, NewDataStore,
+    Options, Page, Query, Read, Session, StoreId, Timestamp, Write,
 };
 use shelfmark_testkit::{CountingBackend, Counts, MemoryBackend};
 
@@ -309,6 +310,71 @@ fn names_come_as_entities_do_wherever_they_are_found() {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Records of one parent lie together, apart, or both.
+    #[test]
+    fn names_in_creation_order_come_as_entities_do_however_records_lie(
+        runs in proptest::collection::vec((any::<bool>(), prop_oneof![1..4_usize, 1..120_usize]), 1..12),
+        gone in 2..40_usize,
+        limit in prop_oneof![Just(63_usize), Just(64), 65..200_usize],
+    ) {
+        let session = Catalog::in_memory().unwrap().session("acme", "ann").unwrap();
+        let store = session.create(new_store("store")).unwrap().id;
+        let assets = ["one", "two"].map(|name| session.create(new_asset(store, name)).unwrap().id);
+        let parents = runs.iter().flat_map(|&(second, run)| std::iter::repeat_n(assets[usize::from(second)], run));
+        let new = parents.enumerate().map(|(n, asset)| NewDataSet {
+            name: (n % 7 > 0).then(|| format!("Set {n}")),
+            ..new_set(asset, &format!("set {n}"))
+        });
+        let sets = session.create_all(new.collect::<Vec<_>>()).unwrap();
+        for &set in sets.iter().step_by(gone) {
+            session.delete(set, Expectation::Any).unwrap();
+        }
+        for asset in assets {
+            for sort in ["createdTime", "-createdTime"] {
+                let query = Query::<DataSet>::of(asset).sort(sort).limit(limit);
+                let mut at = query.clone();
+                loop {
+                    let whole = session.list(&at).unwrap();
+                    let named = session.list_names(&at).unwrap();
+                    let expected: Vec<_> = whole.items.iter().map(|set| (set.id, set.name.clone())).collect();
+                    let found: Vec<_> = named.items.iter().map(|set| (set.id, set.name.clone())).collect();
+                    prop_assert_eq!(found, expected);
+                    prop_assert_eq!(
+                        (named.total, named.page, &named.next, &named.prev),
+                        (whole.total, whole.page, &whole.next, &whole.prev)
+                    );
+                    let Some(next) = named.next else { break };
+                    at = query.clone().cursor(next);
+                    let back = query.clone().cursor(session.list_names(&at).unwrap().prev.unwrap());
+                    prop_assert_eq!(session.list_names(&back).unwrap().items, named.items);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn names_of_children_that_lie_together_are_read_without_their_index() {
+    let memory: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
+    let counting = CountingBackend::new(memory);
+    let backend: Arc<dyn Backend> = Arc::new(counting.clone());
+    let session = session(&catalog_on(&backend), "acme");
+    let store = session.create(new_store("warehouse")).unwrap().id;
+    let asset = session.create(new_asset(store, "asset")).unwrap().id;
+    let new = (0..300).map(|n| new_set(asset, &format!("set {n}")));
+    session.create_all(new.collect::<Vec<_>>()).unwrap();
+    let query = Query::<DataSet>::of(asset).limit(100).without_total();
+    counting.reset();
+    assert_eq!(session.list_names(&query).unwrap().items.len(), 100);
+    let counts = counting.counts();
+    // Both ends of the range, then the page and the one that tells of more.
+    assert_eq!(counts.space(Keyspace::SetByAsset).visited, 2, "{counts}");
+    assert_eq!(counts.space(Keyspace::Set).visited, 101, "{counts}");
 }
 
 #[test]

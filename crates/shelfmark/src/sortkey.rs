@@ -5,6 +5,7 @@
 //! beginning of another. A missing value is the single byte `FF`, which no UTF-8 text contains: it sorts last.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use caseless::Caseless as _;
 use uuid::Uuid;
@@ -81,6 +82,22 @@ impl TextKey {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// How the key of a text compares with `key`, where the first bytes in which they differ are of ASCII characters; no key is made for it. `None`
+/// where that does not tell.
+pub(crate) fn compare_text(text: &[u8], descending: bool, key: &[u8]) -> Option<Ordering> {
+    let invert = if descending { 0xFF } else { 0 };
+    for (&byte, &other) in text.iter().zip(key).take(FOLDED_BYTES) {
+        if !byte.is_ascii() || byte <= 1 {
+            return None;
+        }
+        let byte = byte.to_ascii_lowercase() ^ invert;
+        if byte != other {
+            return Some(byte.cmp(&other));
+        }
+    }
+    None
 }
 
 /// The longest beginning of `text` that has at most `max` bytes and ends at a character.
@@ -194,6 +211,22 @@ mod tests {
                 }
                 prop_assert_eq!(TextKey::prefix(&text), expected);
             }
+        }
+
+        #[test]
+        fn a_text_compares_as_its_key(
+            one in "[\\x00-\\x02aAbßÄz]{0,6}", two in "[\\x00-\\x02aAbßÄz]{0,6}", long in 0..520_usize, descending: bool,
+        ) {
+            for long in [0, long] {
+                let text = format!("{}{one}", "Q".repeat(long));
+                for other in [Scalar::Text(&format!("{}{two}", "q".repeat(long))), Scalar::Missing] {
+                    let other = [key(other, descending), vec![7; 17]].concat();
+                    let told = compare_text(text.as_bytes(), descending, &other);
+                    let expected = key(Scalar::Text(&text), descending).cmp(&other);
+                    prop_assert!(told.is_none_or(|told| told == expected));
+                }
+            }
+            prop_assert_eq!(compare_text(b"Ab", descending, &key(Scalar::Text("aa"), descending)).is_some(), true);
         }
 
         #[test]

@@ -8,7 +8,7 @@ use shelfmark::{DataAsset, DataSet, Entity, Query, Read as _, Session, SetId, Wr
 use super::fixture::{Contents, Pair, open};
 use super::reads::PAGE;
 use super::{Measured, Settings, micros, repeat};
-use crate::measure::{Times, by_turns};
+use crate::measure::{Times, by_turns, timed};
 use crate::peers::sqlite::{self, Sqlite};
 use crate::report::{Line, Target};
 use crate::rows::Template;
@@ -30,6 +30,16 @@ const NEXT_PAGE: &str = "SELECT id, name FROM data_set WHERE asset_id = ?1 AND (
     ORDER BY name, id LIMIT 100";
 const UNINDEXED_PAGE: &str =
     "SELECT id, name FROM data_set WHERE asset_id = ?1 ORDER BY description, id LIMIT 20";
+
+/// Seconds that so many repetitions take, each after a commit, which is not counted.
+fn on_new_states(session: &Session, count: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut seconds = 0.0;
+    for _ in 0..count {
+        session.create(data::store(0))?;
+        seconds += timed(&mut work)?.0;
+    }
+    Ok(seconds)
+}
 
 type Named = Vec<([u8; 16], Option<String>)>;
 
@@ -188,10 +198,62 @@ pub fn pages(
         )?;
         line(
             "9",
-            &format!("the same by offset {depth}"),
+            &format!("the same by offset {depth}, again on the same state"),
             times,
             20,
             Target::AtLeast(1.0),
+        );
+        // What a state remembers goes with a commit.
+        let pages: Vec<u64> = (1..=50).map(|n| n * depth as u64 / 50 / PAGE as u64).collect();
+        let offset = |page: u64| by_name.clone().page(page);
+        let row = |page: u64| {
+            let offset = page as i64 * PAGE as i64;
+            named(
+                &mut connection.prepare_cached(FIRST_PAGE)?,
+                params![asset_bytes, offset],
+            )
+            .map(drop)
+        };
+        let times = by_turns(
+            settings.rounds,
+            vec![
+                (
+                    "shelfmark",
+                    Box::new(|| on_new_states(session, 10, || list(&at_offset))),
+                ),
+                ("SQLite", Box::new(|| repeat(10, || row((depth / PAGE) as u64)))),
+            ],
+        )?;
+        line(
+            "9",
+            &format!("the same by offset {depth}, each after a commit"),
+            times,
+            10,
+            Target::Shown,
+        );
+        let times = by_turns(
+            settings.rounds,
+            vec![
+                (
+                    "shelfmark",
+                    Box::new(|| {
+                        on_new_states(session, 1, || {
+                            pages.iter().try_for_each(|&page| list(&offset(page)))
+                        })
+                    }),
+                ),
+                (
+                    "SQLite",
+                    Box::new(|| repeat(1, || pages.iter().try_for_each(|&page| row(page)))),
+                ),
+            ],
+        )?;
+        line(
+            "9",
+            &format!("50 such pages on the way to offset {depth}, after a commit"),
+            times,
+            50,
+            Target::Shown,
         );
     }
     if settings.wants("10") {
@@ -454,9 +516,33 @@ pub fn many_parents(settings: &Settings, measured: &mut Measured) -> Result<()> 
     )?;
     measured.lines.push(Line {
         row: "21",
-        name: "page of 20 sets by name over one store's 1,000 assets".to_owned(),
+        name: "page of 20 sets by name over one store's 1,000 assets, again on the same state".to_owned(),
         figure: times.speed("shelfmark", "SQLite"),
         target: Target::AtLeast(1.0),
+        medians: times.medians(micros(5)),
+    });
+    let times = by_turns(
+        settings.rounds,
+        vec![
+            (
+                "shelfmark",
+                Box::new(|| on_new_states(&session, 5, || list_names(&session, &of_store))),
+            ),
+            (
+                "SQLite",
+                Box::new(|| {
+                    repeat(5, || {
+                        named(&mut connection.prepare_cached(OF_STORE)?, params![store_bytes]).map(drop)
+                    })
+                }),
+            ),
+        ],
+    )?;
+    measured.lines.push(Line {
+        row: "21",
+        name: "the same, each after a commit".to_owned(),
+        figure: times.speed("shelfmark", "SQLite"),
+        target: Target::Shown,
         medians: times.medians(micros(5)),
     });
     Ok(())

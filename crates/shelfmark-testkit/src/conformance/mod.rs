@@ -43,6 +43,7 @@ const CHECKS: &[(&str, Check)] = checks![
     reads::scan_of_a_prefix_ends_with_it,
     reads::scan_stops_when_told,
     reads::scan_past_shows_what_comes_behind_the_skipped,
+    reads::scan_each_shows_of_each_range_what_is_asked_for,
     reads::get_many_finds_keys_near_and_far,
     reads::keyspaces_are_apart,
     reads::large_keys_and_values_are_whole,

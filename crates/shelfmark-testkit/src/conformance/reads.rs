@@ -235,7 +235,30 @@ pub(super) fn scan_past_shows_what_comes_behind_the_skipped(make: Make<'_>) {
     ] {
         for direction in [Direction::Forward, Direction::Reverse] {
             let expected = scan(&*view, Keyspace::Store, &range, direction);
-            for skip in [0, 1, 63, 64, 65, 599, 600, 601, 999, 1_000, 1_001, u64::MAX] {
+            // Forth and back, since an engine may remember where it has been.
+            for skip in [
+                0,
+                1,
+                63,
+                64,
+                65,
+                300,
+                599,
+                600,
+                601,
+                257,
+                999,
+                1_000,
+                1_001,
+                u64::MAX,
+                256,
+                255,
+                513,
+                512,
+                768,
+                900,
+                769,
+            ] {
                 let mut shown = Vec::new();
                 let done = view.scan_past(Keyspace::Store, &range, direction, skip, &mut |key, value| {
                     shown.push((key.to_vec(), value.to_vec()));
@@ -248,6 +271,61 @@ pub(super) fn scan_past_shows_what_comes_behind_the_skipped(make: Make<'_>) {
                     expected[skipped..],
                     "a {direction:?} scan of {range:x?} past {skip} rows"
                 );
+            }
+        }
+    }
+}
+
+pub(super) fn scan_each_shows_of_each_range_what_is_asked_for(make: Make<'_>) {
+    let backend = make();
+    // Groups of none to ten rows, twice: those of a commit later are told apart by their values.
+    let key = |group: u16, row: u16| [group.to_be_bytes(), row.to_be_bytes()].concat();
+    let groups: Vec<u16> = (0..200).collect();
+    for round in 0..2_u8 {
+        write(&*backend, |batch| {
+            for &group in &groups {
+                for row in 0..group % 11 {
+                    batch.put(Keyspace::Store, key(group, row + u16::from(round)), vec![round]);
+                }
+            }
+        });
+        let view = snapshot(&*backend);
+        // Of whole groups, of what is left of them, of some that lie apart, and of few.
+        let whole = |&group: &u16| KeyRange::prefix(&group.to_be_bytes());
+        let ranges: [Vec<KeyRange>; 4] = [
+            groups.iter().map(whole).collect(),
+            groups
+                .iter()
+                .map(|&group| KeyRange::new(key(group, 2), Some(key(group, 6))))
+                .collect(),
+            groups.iter().step_by(7).map(whole).collect(),
+            groups.iter().skip(90).take(5).map(whole).collect(),
+        ];
+        for turn in 0..4_usize {
+            for ranges in &ranges {
+                for direction in [Direction::Forward, Direction::Reverse] {
+                    // Of one range after the other so many rows at most.
+                    let most = |position: usize| 1 + (position + turn) % 3 * 4;
+                    let mut shown: Vec<Vec<(Vec<u8>, Vec<u8>)>> = vec![Vec::new(); ranges.len()];
+                    let done =
+                        view.scan_each(Keyspace::Store, ranges, direction, &mut |position, key, value| {
+                            shown[position].push((key.to_vec(), value.to_vec()));
+                            if shown[position].len() == most(position) {
+                                ControlFlow::Break(())
+                            } else {
+                                ControlFlow::Continue(())
+                            }
+                        });
+                    must(done, "scan_each");
+                    for (position, (range, shown)) in ranges.iter().zip(&shown).enumerate() {
+                        let mut expected = scan(&*view, Keyspace::Store, range, direction);
+                        expected.truncate(most(position));
+                        assert_eq!(
+                            shown, &expected,
+                            "a {direction:?} scan of {range:x?}, turn {turn}"
+                        );
+                    }
+                }
             }
         }
     }

@@ -1,10 +1,11 @@
 //! What entities show of their ancestors, and where it is remembered.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{PoisonError, RwLock};
 
-use super::view::{TenantView, name_in, text_at};
-use crate::entity::{Inherited, Lineage};
+use super::view::{TenantView, name_in, name_in_body, text_at};
+use crate::entity::{Inherited, Lineage, Stored as _, skim};
 use crate::envelope;
 use crate::error::{Error, Result};
 use crate::ids::{AssetId, EntityId};
@@ -12,14 +13,32 @@ use crate::keyspace::{Keyspace, TenantNumber, entities, keys};
 use crate::{DataAsset, DataStore};
 
 /// What was read of ancestors, so that a page of children reads each once.
-pub(crate) type InheritedCache = HashMap<EntityId, Inherited>;
+pub(crate) type InheritedCache = HashMap<EntityId, Inherited, IdHash>;
+
+type IdHash = BuildHasherDefault<IdHasher>;
+
+/// The end of an id for its hash: the catalog makes ids, and their ends at random.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(end) = bytes.last_chunk() {
+            self.0 ^= u64::from_be_bytes(*end);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// At most so many parents are remembered beside a state: less than 1 MB of usual names, 8 MB of the longest.
 const MOST_REMEMBERED: usize = 4_096;
 
 /// What the children of a parent show of their ancestors, as one state has it. It never changes, since the state does not.
 #[derive(Default)]
-struct Remembered(RwLock<HashMap<(TenantNumber, EntityId), Inherited>>);
+struct Remembered(RwLock<HashMap<(TenantNumber, EntityId), Inherited, IdHash>>);
 
 impl Remembered {
     fn get(&self, parent: &(TenantNumber, EntityId)) -> Option<Inherited> {
@@ -102,8 +121,13 @@ impl TenantView<'_> {
             let body = envelope::open(Keyspace::Store, key, value)?;
             Ok(Inherited {
                 asset_name,
-                store_name: text_at::<DataStore>(key, body, "name")?,
-                store_type: text_at::<DataStore>(key, body, "type")?.unwrap_or_default(),
+                store_name: name_in_body::<DataStore>(key, body)?,
+                store_type: text_at::<DataStore>(
+                    key,
+                    body,
+                    const { skim::position(DataStore::LAYOUT, "type") },
+                )?
+                .unwrap_or_default(),
             })
         })?
         .ok_or_else(|| self.orphan(store.into()))

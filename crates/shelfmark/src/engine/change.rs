@@ -97,7 +97,7 @@ impl<E: Entity> Change<E> {
         let mut fields = match &self.source {
             Source::Fields(fields) => fields.clone(),
             Source::Patch(patch) => {
-                let inherited = view.inherited(old.lineage, &mut InheritedCache::new())?;
+                let inherited = view.inherited(old.lineage, &mut InheritedCache::default())?;
                 let shown = E::assemble(id.uuid(), view.name, old.clone(), inherited.clone());
                 seen = Some(inherited);
                 patched::<E>(id.uuid(), &shown, patch, &mut violations)?
@@ -149,7 +149,7 @@ impl<E: Entity> Change<E> {
             None => &worked.old,
         };
         stage.read(|view| {
-            let inherited = view.inherited(state.lineage, &mut InheritedCache::new())?;
+            let inherited = view.inherited(state.lineage, &mut InheritedCache::default())?;
             let entity = E::assemble(id, view.name, state.clone(), inherited);
             Ok((entity, worked.bytes))
         })
@@ -164,7 +164,7 @@ fn holds<E: Entity>(stage: &Stage<'_>, id: Uuid, worked: &Worked<E>) -> Result<b
             return Ok(false);
         }
         match &worked.seen {
-            Some(seen) => Ok(*seen == view.inherited(worked.old.lineage, &mut InheritedCache::new())?),
+            Some(seen) => Ok(*seen == view.inherited(worked.old.lineage, &mut InheritedCache::default())?),
             None => Ok(true),
         }
     })

@@ -299,7 +299,7 @@ impl EntityAnswer<'static> {
                 asset_name,
                 store_name,
                 store_type,
-            } = view.inherited(lineage, &mut InheritedCache::new())?;
+            } = view.inherited(lineage, &mut InheritedCache::default())?;
             Ok(Self {
                 kind: E::KIND.code(),
                 id: id.into_bytes(),

@@ -108,7 +108,7 @@ impl TenantView<'_> {
             self.copied_rows(Keyspace::SetSchema, &with, text)?
         }
         .into_iter();
-        let mut cache = InheritedCache::new();
+        let mut cache = InheritedCache::default();
         for (at, (id, head)) in heads.into_iter().enumerate() {
             let key = keys::entity(tenant, id);
             let schema_row = match schemas && head.has_schema_row() {

@@ -280,7 +280,7 @@ pub(crate) fn restore<I: TypedId>(stage: &mut Stage<'_>, id: I) -> Result<I::Ent
     }
     remove(stage, tenant, &kept);
     stage.read(|view| {
-        let inherited = view.inherited(state.lineage, &mut InheritedCache::new())?;
+        let inherited = view.inherited(state.lineage, &mut InheritedCache::default())?;
         Ok(I::Entity::assemble(id.uuid(), view.name, state, inherited))
     })
 }

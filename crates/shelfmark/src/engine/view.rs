@@ -142,11 +142,22 @@ impl TenantView<'_> {
 
     /// The entity as callers see it.
     pub(crate) fn entity<E: Entity>(&self, id: Uuid, schemas: bool) -> Result<Option<E>> {
-        let Some(state) = self.state::<E>(id, schemas)? else {
-            return Ok(None);
-        };
-        let inherited = self.inherited_by_one(state.lineage)?;
-        Ok(Some(E::assemble(id, self.name, state, inherited)))
+        // Made in its place: an entity is large to move.
+        let mut found = None;
+        let mut schema_row = false;
+        self.row::<E, _>(id, |key, value| {
+            let head = decode_head::<E>(key, value)?;
+            schema_row = head.has_schema_row();
+            found = Some(self.bare::<E>(id, key, head)?);
+            Ok(())
+        })?;
+        if schemas && schema_row {
+            self.complete_schemas(std::slice::from_mut(&mut found), &[0])?;
+        }
+        if let Some(entity) = &mut found {
+            entity.inherit(self.inherited_by_one(entity.lineage())?);
+        }
+        Ok(found)
     }
 
     /// The entities of `ids`, in their order; `None` where there is none. Rows are read in one go, ancestors once each.
@@ -198,6 +209,17 @@ impl TenantView<'_> {
 
     /// Adds what lies elsewhere: the schemas of those at `with_schemas`, and what each inherits.
     fn complete<E: Entity>(&self, found: &mut [Option<E>], with_schemas: &[usize]) -> Result<()> {
+        if !with_schemas.is_empty() {
+            self.complete_schemas(found, with_schemas)?;
+        }
+        let mut cache = InheritedCache::default();
+        for entity in found.iter_mut().flatten() {
+            entity.inherit(self.inherited(entity.lineage(), &mut cache)?);
+        }
+        Ok(())
+    }
+
+    fn complete_schemas<E: Entity>(&self, found: &mut [Option<E>], with_schemas: &[usize]) -> Result<()> {
         let id_at = |at: usize| {
             found[at]
                 .as_ref()
@@ -205,21 +227,15 @@ impl TenantView<'_> {
         };
         let ids: Vec<Uuid> = with_schemas.iter().map(|&at| id_at(at)).collect();
         let mut missing = vec![true; ids.len()];
-        if !ids.is_empty() {
-            self.rows(Keyspace::SetSchema, &ids, &mut |at, key, value| {
-                missing[at] = false;
-                match &mut found[with_schemas[at]] {
-                    Some(entity) => read_schemas(entity, key, value),
-                    None => Ok(()),
-                }
-            })?;
-        }
+        self.rows(Keyspace::SetSchema, &ids, &mut |at, key, value| {
+            missing[at] = false;
+            match &mut found[with_schemas[at]] {
+                Some(entity) => read_schemas(entity, key, value),
+                None => Ok(()),
+            }
+        })?;
         if let (Some(at), Some(tenant)) = (missing.iter().position(|&missing| missing), self.number) {
             return Err(missing_schemas(&keys::entity(tenant, ids[at])));
-        }
-        let mut cache = InheritedCache::new();
-        for entity in found.iter_mut().flatten() {
-            entity.inherit(self.inherited(entity.lineage(), &mut cache)?);
         }
         Ok(())
     }
@@ -284,9 +300,8 @@ impl TenantView<'_> {
     }
 }
 
-/// The text at `path` of an encoded head, which is not decoded for it.
-pub(super) fn text_at<E: Entity>(key: &[u8], body: &[u8], path: &str) -> Result<Option<String>> {
-    let position = skim::position(E::LAYOUT, path);
+/// The text at a position of an encoded head, which is not decoded for it.
+pub(super) fn text_at<E: Entity>(key: &[u8], body: &[u8], position: Option<usize>) -> Result<Option<String>> {
     match position.and_then(|position| skim::scalar(E::LAYOUT, body, position)) {
         Some(Scalar::Text(text)) => Ok(Some(text.to_owned())),
         Some(Scalar::Missing) => Ok(None),
@@ -296,7 +311,30 @@ pub(super) fn text_at<E: Entity>(key: &[u8], body: &[u8], path: &str) -> Result<
 
 /// The name in the row of an entity, of which nothing else is decoded.
 pub(crate) fn name_in<E: Entity>(key: &[u8], value: &[u8]) -> Result<Option<String>> {
-    text_at::<E>(key, envelope::open(entities(E::KIND), key, value)?, "name")
+    name_in_body::<E>(key, envelope::open(entities(E::KIND), key, value)?)
+}
+
+/// As [`name_in`], of an encoded head.
+pub(crate) fn name_in_body<E: Entity>(key: &[u8], body: &[u8]) -> Result<Option<String>> {
+    text_at::<E>(key, body, const { skim::position(E::LAYOUT, "name") })
+}
+
+/// The id of an entity and its encoded head, from its row.
+pub(crate) fn opened<'a, E: Entity>(key: &[u8], value: &'a [u8]) -> Result<(Uuid, &'a [u8])> {
+    let space = entities(E::KIND);
+    let id = keys::id_at_end(key).ok_or_else(|| Error::corrupt(space, key, "a key too short for an id"))?;
+    Ok((id, envelope::open(space, key, value)?))
+}
+
+/// The parent in an encoded head; `None` of stores.
+pub(crate) fn parent_in_body<E: Entity>(key: &[u8], body: &[u8]) -> Result<Option<Uuid>> {
+    let Some(position) = (const { skim::parent_position(E::KIND, E::LAYOUT) }) else {
+        return Ok(None);
+    };
+    match skim::scalar(E::LAYOUT, body, position) {
+        Some(Scalar::Id(parent)) => Ok(Some(parent)),
+        _ => Err(Error::corrupt(entities(E::KIND), key, "a head of another layout")),
+    }
 }
 
 /// Decodes the head in a stored value.

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::ids::EntityKind;
 use crate::sortkey::Scalar;
 
 /// How a field is encoded.
@@ -83,12 +84,64 @@ pub(super) const SET: &Layout = &[
 ];
 
 /// The position of the field at `path`.
-pub(crate) fn position(layout: &Layout, path: &str) -> Option<usize> {
-    layout.iter().position(|(named, _)| *named == path)
+pub(crate) const fn position(layout: &Layout, path: &str) -> Option<usize> {
+    let mut at = 0;
+    while at < layout.len() {
+        if is(layout[at].0.as_bytes(), path.as_bytes()) {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+const fn is(one: &[u8], two: &[u8]) -> bool {
+    if one.len() != two.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != two[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// The position of the parent's id; `None` of stores, which have none.
+pub(crate) const fn parent_position(kind: EntityKind, layout: &Layout) -> Option<usize> {
+    match kind {
+        EntityKind::Store => None,
+        EntityKind::Asset => position(layout, "dataStoreInfo.id"),
+        EntityKind::Set => position(layout, "dataAssetInfo.id"),
+    }
+}
+
+/// A value as it is encoded.
+pub(crate) enum Raw<'a> {
+    /// A text, not looked at yet.
+    Text(&'a [u8]),
+    Other(Scalar<'a>),
+}
+
+impl<'a> Raw<'a> {
+    /// The value; `None` where a text is none.
+    pub(crate) fn scalar(self) -> Option<Scalar<'a>> {
+        match self {
+            Raw::Text(bytes) => std::str::from_utf8(bytes).ok().map(Scalar::Text),
+            Raw::Other(scalar) => Some(scalar),
+        }
+    }
 }
 
 /// The value of the field at `position` of an encoded head; `None` where the bytes are not of this layout.
 pub(crate) fn scalar<'a>(layout: &Layout, body: &'a [u8], position: usize) -> Option<Scalar<'a>> {
+    raw(layout, body, position)?.scalar()
+}
+
+/// As [`scalar`], without a look into a text.
+pub(crate) fn raw<'a>(layout: &Layout, body: &'a [u8], position: usize) -> Option<Raw<'a>> {
     let mut rest = Rest { body, at: 0 };
     let (before, here) = layout.split_at_checked(position)?;
     for (_, encoded) in before {
@@ -96,9 +149,9 @@ pub(crate) fn scalar<'a>(layout: &Layout, body: &'a [u8], position: usize) -> Op
     }
     let &(_, encoded) = here.first()?;
     if matches!(encoded, Encoded::OptionalInteger | Encoded::OptionalText) && !rest.flag()? {
-        return Some(Scalar::Missing);
+        return Some(Raw::Other(Scalar::Missing));
     }
-    Some(match encoded {
+    Some(Raw::Other(match encoded {
         Encoded::Id => Scalar::Id(Uuid::from_slice(rest.take(ID)?).ok()?),
         Encoded::Boolean => Scalar::Boolean(rest.flag()?),
         Encoded::Unsigned => Scalar::unsigned(rest.unsigned()?),
@@ -109,9 +162,9 @@ pub(crate) fn scalar<'a>(layout: &Layout, body: &'a [u8], position: usize) -> Op
         }
         Encoded::Text | Encoded::OptionalText => {
             let bytes = usize::try_from(rest.unsigned()?).ok()?;
-            Scalar::Text(std::str::from_utf8(rest.take(bytes)?).ok()?)
+            return Some(Raw::Text(rest.take(bytes)?));
         }
-    })
+    }))
 }
 
 const ID: usize = 16;

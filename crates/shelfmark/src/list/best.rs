@@ -45,6 +45,12 @@ impl Best {
         true
     }
 
+    /// The sort key of the last that is held, where no more are held than are.
+    pub(super) fn last(&self) -> Option<&[u8]> {
+        let last = self.heap.peek().filter(|_| self.heap.len() == self.held)?;
+        Some(last.candidate.sort_key())
+    }
+
     /// What is held, the first first.
     pub(super) fn into_sorted(self) -> Vec<Candidate> {
         let sorted = self.heap.into_sorted_vec().into_iter();

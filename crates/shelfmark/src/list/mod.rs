@@ -1,6 +1,7 @@
 //! Lists: what to select, in which order, which page of it.
 
 mod best;
+mod children;
 mod cost;
 mod cursor;
 mod filter;
@@ -108,7 +109,8 @@ impl<E: Entity> Query<E> {
         self
     }
 
-    /// The page of this number, from 0; past the end it is empty. Costs O(page × limit) index entries; a cursor costs the same at any depth.
+    /// The page of this number, from 0; past the end it is empty. Costs O(page × limit) index entries; on redb, later pages of the same list by number
+    /// cost little more than their rows until the next commit. A cursor costs the same at any depth.
     #[must_use]
     pub fn page(mut self, page: u64) -> Self {
         self.start = Start::Page(page);

@@ -245,7 +245,7 @@ pub(crate) fn list_names<E: Entity>(
     Ok(page.with_items(items))
 }
 
-type IdAndName = (Uuid, Option<String>);
+pub(super) type IdAndName = (Uuid, Option<String>);
 
 fn names<E: Entity>(view: &TenantView<'_>, asked: &Asked, secret: &[u8; 32]) -> Result<Page<IdAndName>> {
     let plan = &asked.plan;

@@ -10,8 +10,10 @@ use crate::error::Result;
 use crate::ids::EntityKind;
 use crate::keyspace::IndexOrder;
 
+use super::children;
 use super::cursor::{Cursor, Position};
 use super::filter::Filter;
+use super::page::IdAndName;
 use super::selection::{Scope, Select as _};
 use super::sort::SortOrder;
 use super::source::{Candidate, Edge, OrderedSlice, Source};
@@ -69,7 +71,7 @@ pub(super) struct Found {
 
 /// As [`Found`], of ids and names.
 pub(super) struct FoundNames {
-    pub(super) named: Vec<(Uuid, Option<String>)>,
+    pub(super) named: Vec<IdAndName>,
     /// The sort keys of the first, and of the last that the page shows: one more is looked for.
     pub(super) edges: Option<(Vec<u8>, Vec<u8>)>,
     pub(super) total: Option<u64>,
@@ -273,13 +275,34 @@ impl Plan {
             edges: None,
             total: self.total_of_walk::<E>(view, slice)?,
         };
-        let rows = OrderedSlice {
-            direction: direction(descending, slice.backwards),
-            edge: slice.edge.as_ref(),
-            skip: slice.skip,
-            take: slice.take,
-        };
+        let direction = direction(descending, slice.backwards);
         let shown = slice.take.saturating_sub(1);
+        // Ids in the order of an index, whose rows tell nothing else.
+        let ids_alone = order == IndexOrder::Creation && !of_entities;
+        let mut edge = slice.edge.clone();
+        if ids_alone && slice.skip == 0 && slice.take >= children::WORTH {
+            self.source.names_by_rows::<E>(
+                view,
+                direction,
+                edge.as_ref(),
+                &self.scope,
+                slice.take,
+                &mut found.named,
+            )?;
+            // The rest by the index.
+            let behind = |(last, _): &IdAndName| Edge {
+                key: last.as_bytes().to_vec(),
+                inclusive: false,
+            };
+            edge = found.named.last().map(behind).or(edge);
+        }
+        let by_rows = found.named.len();
+        let rows = OrderedSlice {
+            direction,
+            edge: edge.as_ref(),
+            skip: slice.skip,
+            take: slice.take - by_rows,
+        };
         self.source.each_in_order(view, &rows, |row| {
             let name = match order {
                 IndexOrder::Name => row.name(self.source.space)?,
@@ -287,6 +310,9 @@ impl Plan {
                 _ => None,
             };
             found.named.push((row.id, name));
+            if ids_alone {
+                return Ok(());
+            }
             let key = row.sort_key();
             match &mut found.edges {
                 None => found.edges = Some((key.to_vec(), key.to_vec())),
@@ -298,12 +324,18 @@ impl Plan {
             }
             Ok(())
         })?;
+        if ids_alone {
+            let key = |(id, _): &IdAndName| id.as_bytes().to_vec();
+            let last = found.named[..found.named.len().min(shown)].last();
+            found.edges = found.named.first().map(key).zip(last.map(key));
+        }
         if order != IndexOrder::Name && !of_entities {
             // The one more, which only tells that there is more, is not read.
-            let ids: Vec<Uuid> = found.named.iter().take(shown).map(|(id, _)| *id).collect();
+            let unread = by_rows..found.named.len().min(shown).max(by_rows);
+            let ids: Vec<Uuid> = found.named[unread].iter().map(|(id, _)| *id).collect();
             let names = view.names::<E>(&ids)?;
-            for ((_, name), found) in found.named.iter_mut().zip(names) {
-                *name = found;
+            for ((_, name), read) in found.named[by_rows..].iter_mut().zip(names) {
+                *name = read;
             }
         }
         Ok(Some(found))

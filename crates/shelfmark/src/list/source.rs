@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use uuid::Uuid;
 
+use crate::Entity;
 use crate::backend::{Direction, KeyRange, Keyspace, successor};
 use crate::engine::TenantView;
 use crate::error::{Error, Result};
@@ -14,7 +15,9 @@ use crate::index::name_of_entry;
 use crate::keyspace::{IndexOrder, Parent, bounds, entities, keys};
 
 use super::best::Best;
+use super::children;
 use super::filter::Filter;
+use super::page::IdAndName;
 use super::selection::Scope;
 use super::walk::Walker;
 
@@ -217,6 +220,26 @@ impl Source {
                 }
             })?;
         outcome
+    }
+
+    /// Adds the names of the first children, from `edge`, at most `take`, as far as their own rows lie together; of one parent's range of an index
+    /// by creation only.
+    pub(super) fn names_by_rows<E: Entity>(
+        &self,
+        view: &TenantView<'_>,
+        direction: Direction,
+        edge: Option<&Edge>,
+        scope: &Scope,
+        take: usize,
+        named: &mut Vec<IdAndName>,
+    ) -> Result<()> {
+        if let (Some(range), Scope::Parents(parents)) = (self.ranges.first(), scope)
+            && let Some(&parent) = parents.first()
+        {
+            let range = self.left_from(range, direction, edge);
+            children::names::<E>(view, (self.space, &range), direction, parent, take, named)?;
+        }
+        Ok(())
     }
 
     /// The first `take` candidates in the order of the sort keys, from `edge`, of many ranges: each is read as far as its rows are among the

@@ -1,18 +1,20 @@
 //! A sort that no index serves: looks at everything selected and holds a bounded number of keys.
 
+use std::cmp::Ordering;
+
 use uuid::Uuid;
 
 use crate::backend::{Direction, Keyspace};
 use crate::engine::TenantView;
 use crate::engine::ancestors::InheritedCache;
 use crate::engine::view::decode_head;
-use crate::entity::skim;
+use crate::entity::skim::{self, Raw};
 use crate::entity::{Head, Inherited, Lineage, Stored as _};
 use crate::envelope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{EntityKind, created_time};
+use crate::ids::created_time;
 use crate::keyspace::{IndexOrder, entities, keys};
-use crate::sortkey::Scalar;
+use crate::sortkey::{Scalar, compare_text};
 use crate::{DataSet, Entity, NewDataSet};
 
 use super::best::Best;
@@ -78,27 +80,25 @@ pub(super) fn select<E: Entity>(
     } else {
         Direction::Forward
     };
-    let mut best = Best::new(held, direction);
-    let (mut matching, mut offered) = (0, 0_u64);
-    let mut give = |key: &[u8], id| {
-        matching += 1;
-        if window.edge.is_none_or(|edge| edge.leads_to(key, direction)) {
-            offered += 1;
-            best.offer(key, || Candidate::by_key(key, id));
-        }
+    let mut found = Found {
+        best: Best::new(held, direction),
+        edge: window.edge,
+        direction,
+        matching: 0,
+        offered: 0,
     };
     let mut keyer = Keyer {
         view,
         fields,
         skimmed: skimmed::<E>(ranking, filter),
         within: ranking.within.as_deref(),
-        inherited: InheritedCache::new(),
+        inherited: InheritedCache::default(),
     };
     if source.has_entity_rows(E::KIND) && matches!(ranking.keys, Keys::Fields(_)) && tell_all(fields) {
         let mut sort_key = Vec::with_capacity(64);
         source.each_row(view, |key, value| {
-            if let Some(id) = keyer.key_of_row::<E>(&mut sort_key, key, value, filter)? {
-                give(&sort_key, id);
+            if let Some(id) = keyer.key_of_row::<E>(&mut sort_key, key, value, filter, &mut found)? {
+                found.give(&sort_key, id);
             }
             Ok(())
         })?;
@@ -111,18 +111,60 @@ pub(super) fn select<E: Entity>(
             }
             match ranking.keys {
                 Keys::Index { order, .. } => {
-                    keyer.index_keys::<E>(source, &chunk, filter, order, &mut give)?;
+                    keyer.index_keys::<E>(source, &chunk, filter, order, &mut found)?;
                 }
-                Keys::Fields(_) => keyer.keys::<E>(source, &chunk, filter, &mut give)?,
+                Keys::Fields(_) => keyer.keys::<E>(source, &chunk, filter, &mut found)?,
             }
         }
     }
+    let Found {
+        best,
+        matching,
+        offered,
+        ..
+    } = found;
     // A page past the end is empty, however deep.
     if offered > held as u64 && offered > window.skip && held < wanted {
         return Err(too_deep(ranking, window));
     }
     let skip = usize::try_from(window.skip).unwrap_or(usize::MAX);
     Ok((best.into_sorted().into_iter().skip(skip).collect(), matching))
+}
+
+/// What is found as the selected are looked at.
+struct Found<'a> {
+    best: Best,
+    edge: Option<&'a Edge>,
+    direction: Direction,
+    /// How many match, and how many of these lie behind the edge.
+    matching: u64,
+    offered: u64,
+}
+
+impl Found<'_> {
+    fn give(&mut self, key: &[u8], id: Uuid) {
+        self.matching += 1;
+        if self.edge.is_none_or(|edge| edge.leads_to(key, self.direction)) {
+            self.offered += 1;
+            self.best.offer(key, || Candidate::by_key(key, id));
+        }
+    }
+
+    /// Counts one that matches and whose key begins with that of a text, if that alone puts it behind all that are held. Those lie behind the edge, and so
+    /// does it.
+    fn passes_over(&mut self, text: &[u8], descending: bool) -> bool {
+        let behind = match self.direction {
+            Direction::Forward => Ordering::Greater,
+            Direction::Reverse => Ordering::Less,
+        };
+        let last = self.best.last();
+        let passes = last.is_some_and(|last| compare_text(text, descending, last) == Some(behind));
+        if passes {
+            self.matching += 1;
+            self.offered += 1;
+        }
+        passes
+    }
 }
 
 /// Whether records alone tell every field, without schema rows and ancestors.
@@ -146,11 +188,7 @@ fn skimmed<E: Entity>(ranking: &Ranking, filter: &Filter) -> Option<Skimmed> {
             .iter()
             .map(|field| at(&field.path))
             .collect::<Option<_>>()?,
-        parent: match E::KIND {
-            EntityKind::Store => None,
-            EntityKind::Asset => Some(at("dataStoreInfo.id")?),
-            EntityKind::Set => Some(at("dataAssetInfo.id")?),
-        },
+        parent: skim::parent_position(E::KIND, E::LAYOUT),
     })
 }
 
@@ -209,13 +247,13 @@ struct Draft {
 }
 
 impl Keyer<'_> {
-    /// Gives the sort key of each candidate that the filter admits.
+    /// Finds the sort key of each candidate that the filter admits.
     fn keys<E: Entity>(
         &mut self,
         source: &Source,
         candidates: &[Candidate],
         filter: &Filter,
-        mut give: impl FnMut(&[u8], Uuid),
+        found: &mut Found<'_>,
     ) -> Result<()> {
         let any = |elsewhere: fn(&str) -> bool| self.fields.iter().any(|field| elsewhere(&field.path));
         if any(in_schema) {
@@ -223,29 +261,30 @@ impl Keyer<'_> {
             let mut drafts =
                 self.drafts::<DataSet>(source, candidates, filter, |head| head.has_schema_row())?;
             self.add_schema_parts(&mut drafts)?;
-            return self.finish(drafts, give);
+            return self.finish(drafts, found);
         }
         if any(|path| inherited_path(path).is_some()) {
             let drafts = self.drafts::<E>(source, candidates, filter, |_| false)?;
-            return self.finish(drafts, give);
+            return self.finish(drafts, found);
         }
         let mut sort_key = Vec::with_capacity(64);
         let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
         self.view.rows(entities(E::KIND), &ids, &mut |_, key, value| {
-            if let Some(id) = self.key_of_row::<E>(&mut sort_key, key, value, filter)? {
-                give(&sort_key, id);
+            if let Some(id) = self.key_of_row::<E>(&mut sort_key, key, value, filter, found)? {
+                found.give(&sort_key, id);
             }
             Ok(())
         })
     }
 
-    /// Makes the sort key of an entity from its row, and tells its id; `None` where it is not selected.
+    /// Makes the sort key of an entity from its row, and tells its id; `None` where it is not selected, or passed over.
     fn key_of_row<E: Entity>(
         &self,
         sort_key: &mut Vec<u8>,
         key: &[u8],
         value: &[u8],
         filter: &Filter,
+        found: &mut Found<'_>,
     ) -> Result<Option<Uuid>> {
         let space = entities(E::KIND);
         let Some(id) = keys::id_at_end(key) else {
@@ -258,18 +297,22 @@ impl Keyer<'_> {
         sort_key.clear();
         if let Some(Skimmed { fields, parent }) = &self.skimmed {
             let body = envelope::open(space, key, value)?;
-            let skim = |at| {
-                skim::scalar(E::LAYOUT, body, at)
-                    .ok_or_else(|| Error::corrupt(space, key, "a head of another layout"))
-            };
+            let other = || Error::corrupt(space, key, "a head of another layout");
             if let (Some(_), Some(at)) = (self.within, *parent)
-                && let Scalar::Id(parent) = skim(at)?
+                && let Scalar::Id(parent) = skim::scalar(E::LAYOUT, body, at).ok_or_else(other)?
                 && !selects(parent)
             {
                 return Ok(None);
             }
             for (&at, SortField { descending, .. }) in fields.iter().zip(self.fields) {
-                skim(at)?.append_to(sort_key, *descending);
+                let value = skim::raw(E::LAYOUT, body, at).ok_or_else(other)?;
+                if let Raw::Text(text) = value
+                    && sort_key.is_empty()
+                    && found.passes_over(text, *descending)
+                {
+                    return Ok(None);
+                }
+                value.scalar().ok_or_else(other)?.append_to(sort_key, *descending);
             }
         } else {
             let head = decode_head::<E>(key, value)?;
@@ -292,7 +335,7 @@ impl Keyer<'_> {
         candidates: &[Candidate],
         filter: &Filter,
         order: IndexOrder,
-        mut give: impl FnMut(&[u8], Uuid),
+        found: &mut Found<'_>,
     ) -> Result<()> {
         let mut key = Vec::with_capacity(64);
         self.each_head::<E>(source, candidates, |id, head| {
@@ -309,7 +352,7 @@ impl Keyer<'_> {
                     }
                 }
                 key.extend_from_slice(id.as_bytes());
-                give(&key, id);
+                found.give(&key, id);
             }
             Ok(())
         })
@@ -396,8 +439,8 @@ impl Keyer<'_> {
         }
     }
 
-    /// Fills in what is inherited, and gives the keys.
-    fn finish(&mut self, drafts: Vec<Draft>, mut give: impl FnMut(&[u8], Uuid)) -> Result<()> {
+    /// Fills in what is inherited, which makes the keys whole.
+    fn finish(&mut self, drafts: Vec<Draft>, found: &mut Found<'_>) -> Result<()> {
         for Draft {
             id,
             lineage,
@@ -423,7 +466,7 @@ impl Keyer<'_> {
             }
             let mut key = parts.concat();
             self.close(&mut key, id);
-            give(&key, id);
+            found.give(&key, id);
         }
         Ok(())
     }

@@ -5,9 +5,11 @@
 //! no lock on `slot` while a caller's closure runs, so the closure may take snapshots.
 
 mod apply;
+mod beginnings;
 mod compact;
 mod failure;
 mod log;
+mod milestones;
 mod open;
 mod place;
 mod snapshot;

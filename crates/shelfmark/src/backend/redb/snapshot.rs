@@ -1,5 +1,7 @@
-//! Views of a committed state: one redb read transaction with its tables, shared by the snapshots that are handed out.
+//! Views of a committed state: one redb read transaction with its tables, shared by the snapshots that are handed out. One thing in one file: how a
+//! view is read, how long it is kept and who holds it.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -8,11 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::redb::{
-    AccessGuard, Cursor, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata,
+    AccessGuard, Cursor, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, StorageError,
     TableDefinition, TableError,
 };
 
+use super::beginnings::{Beginnings, MANY};
 use super::failure::{Latch, from_redb};
+use super::milestones::{Milestones, STRIDE, Way};
 use crate::backend::{Direction, KeyRange, Keyspace, Memo, Snapshot};
 use crate::envelope;
 use crate::error::Result;
@@ -29,6 +33,7 @@ const PASSED_ROWS: usize = 6;
 const SHORT_WALK: usize = 4;
 /// How many rows of those that are skipped go by unseen.
 const SKIPPED_UNSEEN: u64 = 64;
+const _: () = assert!(STRIDE.is_multiple_of(SKIPPED_UNSEEN));
 
 /// The table of a keyspace.
 pub(super) const fn definition(space: Keyspace) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -50,6 +55,8 @@ pub(super) struct View {
     tables: [OnceLock<Option<Rows>>; Keyspace::ALL.len()],
     latch: Arc<Latch>,
     memo: Memo,
+    milestones: Milestones,
+    beginnings: Beginnings,
 }
 
 impl View {
@@ -59,6 +66,8 @@ impl View {
             tables: [const { OnceLock::new() }; Keyspace::ALL.len()],
             latch,
             memo: Memo::default(),
+            milestones: Milestones::default(),
+            beginnings: Beginnings::default(),
         }
     }
 
@@ -121,11 +130,15 @@ impl<'a> Walk<'a> {
 
     /// The next row of the table, within the range or behind it.
     fn step(&mut self) -> Result<Option<Row<'a>>> {
+        self.step_in_place().map_err(from_redb)
+    }
+
+    /// As [`Walk::step`], with redb's own error: a row is large to move, and one that is matched where it is returned is not.
+    fn step_in_place(&mut self) -> std::result::Result<Option<Row<'a>>, StorageError> {
         match self.direction {
             Direction::Forward => self.cursor.next(),
             Direction::Reverse => self.cursor.prev(),
         }
-        .map_err(from_redb)
     }
 
     fn is_within(&self, row: &Row<'_>) -> bool {
@@ -136,20 +149,37 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn next(&mut self) -> Result<Option<Row<'a>>> {
-        Ok(self.step()?.filter(|row| self.is_within(row)))
-    }
-
-    /// Passes over so many rows. Where the range has fewer, it ends behind the range.
-    fn skip(&mut self, rows: u64) -> Result<()> {
-        for passed in 1..=rows {
-            let Some(row) = self.step()? else { break };
-            // What is behind the range stays so: looking now and then bounds how far it goes.
-            if passed % SKIPPED_UNSEEN == 0 && !self.is_within(&row) {
-                break;
+    /// Passes over so many rows, and shows to `note` the key of the first of every `STRIDE` but of the very first. Where the range has
+    /// fewer, it ends behind the range.
+    fn skip(&mut self, rows: u64, mut note: impl FnMut(&[u8])) -> Result<()> {
+        for passed in 0..rows {
+            match self.step_in_place() {
+                // What is behind the range stays so: looking now and then bounds how far it goes.
+                Ok(Some(ref row)) if passed % SKIPPED_UNSEEN == 0 => {
+                    if !self.is_within(row) {
+                        break;
+                    }
+                    if passed % STRIDE == 0 && passed > 0 {
+                        note(row.0.value());
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return Err(from_redb(error)),
             }
         }
         Ok(())
+    }
+}
+
+/// What is left of the range from `key` on.
+fn from_on(range: &KeyRange, mut key: Vec<u8>, direction: Direction) -> KeyRange {
+    match direction {
+        Direction::Forward => KeyRange::new(key, range.end.clone()),
+        Direction::Reverse => {
+            key.push(0);
+            KeyRange::new(range.start.clone(), Some(key))
+        }
     }
 }
 
@@ -188,13 +218,33 @@ impl View {
         let Some(table) = self.table(space)? else {
             return Ok(());
         };
+        let way = (skip > STRIDE).then(|| Way {
+            space,
+            range: range.clone(),
+            direction,
+        });
+        let near = way.as_ref().and_then(|way| self.milestones.before(way, skip));
+        let (number, range) = match near {
+            Some((row, key)) => (row, Cow::Owned(from_on(range, key, direction))),
+            None => (0, Cow::Borrowed(range)),
+        };
         self.latch.read_visiting(|visiting| {
-            let mut walk = Walk::begin(table, range, direction)?;
-            walk.skip(skip)?;
-            while let Some((key, value)) = walk.next()? {
-                let (key, value) = (key.value(), value.value());
-                if visiting.run(|| visit(key, value)).is_break() {
-                    break;
+            let mut walk = Walk::begin(table, &range, direction)?;
+            let mut passed = Vec::new();
+            walk.skip(skip - number, |key| passed.push(key.to_vec()))?;
+            if let Some(way) = way {
+                self.milestones.note(way, number, passed);
+            }
+            loop {
+                match walk.step_in_place() {
+                    Ok(Some(ref row)) if walk.is_within(row) => {
+                        let (key, value) = (row.0.value(), row.1.value());
+                        if visiting.run(|| visit(key, value)).is_break() {
+                            break;
+                        }
+                    }
+                    Ok(_) => break,
+                    Err(error) => return Err(from_redb(error)),
                 }
             }
             Ok(())
@@ -304,11 +354,30 @@ impl Snapshot for View {
         let Some(table) = self.table(space)? else {
             return Ok(());
         };
+        let (kept, keep) = match ranges.len() >= MANY {
+            true => {
+                let (kept, again) = self.beginnings.ask();
+                (Some(kept), again)
+            }
+            false => (None, false),
+        };
+        let known = kept.as_ref().map(|kept| kept.of(space, direction));
+        let mut met = Vec::new();
         self.latch.read_visiting(|visiting| {
             let mut walk: Option<(Walk<'_>, Option<Row<'_>>)> = None;
             // Where ranges turn out to lie apart, ever more are sought before walking is tried again.
             let (mut sought, mut patience) = (0, 1);
             for (position, range) in ranges.iter().enumerate().filter(|(_, range)| !range.is_empty()) {
+                let known = known.as_ref().and_then(|known| known(range));
+                if let Some(first) = known {
+                    let first = first.as_ref().filter(|(key, _)| range.contains(key));
+                    let goes_on = |(key, value): &(Vec<u8>, Vec<u8>)| {
+                        visiting.run(|| visit(position, key, value)).is_continue()
+                    };
+                    if !first.is_some_and(goes_on) {
+                        continue;
+                    }
+                }
                 let mut there = None;
                 if sought > 0 {
                     sought -= 1;
@@ -329,6 +398,12 @@ impl Snapshot for View {
                         (rows, first)
                     }
                 };
+                if known.is_some() {
+                    next = rows.step()?;
+                } else if keep {
+                    let owned = |(key, value): &Row<'_>| (key.value().to_vec(), value.value().to_vec());
+                    met.push((range, next.as_ref().map(owned)));
+                }
                 while let Some(row) = &next
                     && rows.is_within(row)
                 {
@@ -341,7 +416,13 @@ impl Snapshot for View {
                 walk = Some((rows, next));
             }
             Ok(())
-        })
+        })?;
+        drop(known);
+        drop(kept);
+        if !met.is_empty() {
+            self.beginnings.keep(space, direction, met);
+        }
+        Ok(())
     }
 
     fn count(&self, space: Keyspace, prefixes: &[&[u8]]) -> Result<u64> {
