@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod log;
 mod serve;
 
 use std::process::ExitCode;

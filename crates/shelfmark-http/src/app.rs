@@ -1,6 +1,7 @@
 //! What all handlers share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use shelfmark::{Catalog, Session};
 use tokio::sync::{Semaphore, watch};
@@ -18,6 +19,8 @@ use crate::rate::RateLimiter;
 pub(crate) struct App(Arc<Inner>);
 
 pub(crate) struct Inner {
+    /// That of the router in this process: others may share the catalog.
+    pub(crate) number: u64,
     pub(crate) catalog: Catalog,
     pub(crate) config: Config,
     pub(crate) gate: Gate,
@@ -41,7 +44,9 @@ impl std::ops::Deref for App {
 
 impl App {
     pub(crate) fn new(catalog: Catalog, config: Config) -> Self {
+        static ROUTERS: AtomicU64 = AtomicU64::new(0);
         Self(Arc::new(Inner {
+            number: ROUTERS.fetch_add(1, Ordering::Relaxed),
             gate: Gate::new(&config, catalog.is_exclusive()),
             limiter: config.rate_limits.map(RateLimiter::new),
             metrics: Metrics::new(),

@@ -56,6 +56,11 @@ impl Gate {
         }
     }
 
+    /// Whether short reads run at once.
+    pub(crate) fn has_short_reads(&self) -> bool {
+        self.short_reads
+    }
+
     /// How many requests wait to be let in.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)

@@ -20,6 +20,7 @@
 #![cfg_attr(not(test), deny(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 mod admission;
+mod answers;
 mod app;
 mod auth;
 mod blocking;

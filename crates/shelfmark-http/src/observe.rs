@@ -7,17 +7,19 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
-use tracing::field::Empty;
 
-use crate::admission::{self, Admission};
+use crate::admission::{self, Admission, Caller};
+use crate::answers;
 use crate::app::App;
 use crate::drain::drain;
 use crate::error::{self, Failure};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The route of a request that matches none, in metrics and logs.
 const UNMATCHED: &str = "unmatched";
@@ -37,16 +39,28 @@ pub(crate) async fn admit_and_observe(State(app): State<App>, request: Request, 
     answer(&app, began, admission, request, next).await
 }
 
-async fn answer(
+async fn answer(app: &App, began: Instant, admission: Admission, request: Request, next: Next) -> Response {
+    let trace_id = TraceId::of(request.headers());
+    // What is logged on the way is found by it: all else is in the line at the end.
+    let span = tracing::info_span!("request", trace_id = trace_id.as_str());
+    answer_within(app, began, admission, trace_id.as_str(), request, next)
+        .instrument(span)
+        .await
+}
+
+async fn answer_within(
     app: &App,
     began: Instant,
     admission: Admission,
-    mut request: Request,
+    trace_id: &str,
+    request: Request,
     next: Next,
 ) -> Response {
     let Admission { caller, refusal } = admission;
-    let trace_id = TraceId::of(request.headers());
-    let uri = request.uri().clone();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    let principal = caller.clone().map(|Caller(principal)| principal);
     let too_long = uri
         .path_and_query()
         .is_some_and(|target| target.as_str().len() > MAX_URI);
@@ -55,49 +69,49 @@ async fn answer(
     } else {
         refusal
     };
-    let method = method_label(request.method());
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
-    let span = tracing::info_span!(
-        "request",
-        trace_id = trace_id.as_str(),
-        method = %request.method(),
-        route,
-        tenant = caller.as_ref().map(|caller| caller.0.tenant.as_str()),
-        subject = caller.as_ref().map(|caller| caller.0.subject.as_str()),
-        status = Empty,
-        duration_ms = Empty
-    );
-    let may_write = caller.is_some() && !admission::is_read(request.method());
-    if let Some(caller) = caller {
-        request.extensions_mut().insert(caller);
-    }
     let respond = async |request| match refusal {
         Some(refusal) => refusal.into_response(),
-        None => AssertUnwindSafe(next.run(request))
+        None => AssertUnwindSafe(handled(app, caller, request, next))
             .catch_unwind()
             .await
             // The payload may hold anything, so not even the log has it: the panic hook has told it.
             .unwrap_or_else(|_| Failure::internal("a handler panicked").into_response()),
     };
-    let response = drain(request, respond).instrument(span.clone()).await;
-    if may_write {
+    let response = drain(request, respond).await;
+    if principal.is_some() && !admission::is_read(&method) {
         app.written.send_modify(|written| *written += 1);
     }
-    let (mut response, failure) = error::seal(response, uri.path(), trace_id.as_str());
+    let (mut response, failure) = error::seal(response, uri.path(), trace_id);
     private(response.headers_mut());
     let status = response.status().as_u16();
     let duration = began.elapsed();
-    app.metrics.request(route, method, status, duration);
-    span.record("status", status);
-    span.record("duration_ms", duration.as_secs_f64() * 1000.0);
-    span.in_scope(
-        || match failure.as_ref().and_then(|failure| failure.private.as_deref()) {
-            Some(private) => tracing::error!(private, "request failed"),
-            None => tracing::info!("request"),
-        },
-    );
+    app.metrics
+        .request(route, method_label(&method), status, duration);
+    let tenant = principal.as_ref().map(|principal| principal.tenant.as_str());
+    let subject = principal.as_ref().map(|principal| principal.subject.as_str());
+    let duration_ms = duration.as_secs_f64() * 1000.0;
+    match failure.as_ref().and_then(|failure| failure.private.as_deref()) {
+        Some(private) => {
+            tracing::error!(%method, route, tenant, subject, status, duration_ms, private, "request failed");
+        }
+        None => tracing::info!(%method, route, tenant, subject, status, duration_ms, "request"),
+    }
     response
+}
+
+/// What is remembered as the answer, or that of the route.
+async fn handled(app: &App, caller: Option<Caller>, mut request: Request, next: Next) -> Response {
+    if let Some(caller) = caller {
+        if admission::is_read(request.method()) {
+            match answers::known(app, &caller, &request) {
+                Ok(None) => {}
+                Ok(Some(known)) => return known,
+                Err(failure) => return failure.into_response(),
+            }
+        }
+        request.extensions_mut().insert(caller);
+    }
+    next.run(request).await
 }
 
 /// Answers are for who asked: no cache in between keeps them, and one at the end asks again.
@@ -128,7 +142,7 @@ struct TraceId([u8; 32]);
 
 impl TraceId {
     fn of(headers: &HeaderMap) -> Self {
-        let sent = headers.get("traceparent").and_then(|header| header.to_str().ok());
+        let sent = headers.get(TRACEPARENT).and_then(|header| header.to_str().ok());
         match sent.and_then(trace_id_of).map(|id| id.as_bytes().try_into()) {
             Some(Ok(id)) => Self(id),
             _ => Self::new(),

@@ -1,5 +1,8 @@
 //! Reading: the same calls on a session, a snapshot and inside a transaction.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use crate::engine::create::TextIndex;
 use crate::engine::delete::{self, Deleted};
 use crate::engine::{Settings, Stage, TenantView, create, undrop};
@@ -176,6 +179,11 @@ pub trait Read {
             let ids = create::with_secure_qri(view, secure_qri)?;
             Ok(view.entities(&ids, true)?.into_iter().flatten().collect())
         })
+    }
+
+    /// What [`TenantSnapshot::remember`](crate::TenantSnapshot::remember) put under this key beside the very state that is read, if it is still there and a `T`. `None` inside a transaction.
+    fn remembered<T: Any + Send + Sync>(&self, key: &[u8]) -> Result<Option<Arc<T>>> {
+        self.with_view(|view| Ok(view.remembered(key)))
     }
 
     /// What [`Write::delete_all`](crate::Write::delete_all) of these members would take, or why it would be refused: by the same code, without its commit.

@@ -1,5 +1,6 @@
 //! One state of the catalog, held for many reads.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -105,6 +106,33 @@ impl TenantSnapshot {
     /// The tenant.
     pub fn tenant(&self) -> &str {
         &self.tenant
+    }
+
+    /// Remembers what somebody made of this state of the tenant, such as the text of a page, for [`Read::remembered`] on this state by whichever handle. The first value of a key
+    /// stays. With the next commit it is out of reach, and gone once nobody holds the state.
+    ///
+    /// `bytes` is about what the value takes. A state has room for 8 MiB of all tenants, keys included; where that is full, all is forgotten and remembering begins anew. Nothing is
+    /// remembered of a tenant that does not exist, nor by a backend without a place for it. All who use the catalog share the keys: begin them with something of your own.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use shelfmark::{Catalog, DataStore, JsonText, NewDataStore, Query, Read, Write};
+    /// # fn main() -> shelfmark::Result<()> {
+    /// # let session = Catalog::in_memory()?.session("acme", "ann")?;
+    /// # session.create(NewDataStore::new("warehouse", "postgres"))?;
+    /// let state = session.snapshot()?;
+    /// let mut text = JsonText::new();
+    /// state.list_json(&Query::<DataStore>::new(), &mut text)?;
+    /// let text = Arc::new(text.into_bytes());
+    /// state.remember(b"my first page", text.len(), text.clone());
+    /// assert_eq!(session.remembered(b"my first page")?, Some(text));
+    /// session.create(NewDataStore::new("lake", "iceberg"))?;
+    /// assert_eq!(session.remembered::<Vec<u8>>(b"my first page")?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn remember<T: Any + Send + Sync>(&self, key: &[u8], bytes: usize, value: Arc<T>) {
+        self.view().remember(key, bytes, value);
     }
 
     /// As [`Session::stream`](crate::Session::stream), on this state.

@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use shelfmark::{Entity, Error, Expectation, NewEntity, Patch, Read, Session, Write};
 
-use super::{empty, json, of_json, stream, tagged};
+use super::{empty, json, stream, tagged};
 use crate::admission::Caller;
+use crate::answers::{Answer, Key};
 use crate::app::App;
 use crate::error::Failure;
 use crate::etag::{self, Resource};
@@ -74,35 +75,43 @@ pub(crate) async fn read<E: Resource>(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (Parts { uri, headers, .. }, _) = request.into_parts();
+    let (
+        Parts {
+            uri,
+            headers,
+            extensions,
+            ..
+        },
+        _,
+    ) = request.into_parts();
     let parameters = Parameters::parse(uri.query(), ONE)?;
     let session = app.session(&caller)?;
     let id = request::id::<E>(&id)?;
     let projection = parameters.projection();
     // A projection makes values of the whole entity, however large it is.
     let most_rows = projection.is_none().then_some(ROWS_OF_ONE);
-    let (tag, text) = app
+    let (found, text) = app
         .gate
         .read(most_rows, move |text| {
+            let state = session.snapshot()?;
             let Some(projection) = &projection else {
-                let written = session.get_json(id, true, text)?;
-                return Ok(written.map(|written| etag::of_written::<E>(&written)));
+                let written = state.get_json(id, true, text)?;
+                return Ok(written.map(|written| (etag::of_written::<E>(&written), state)));
             };
             let found = if parameters.wants_schemas() {
-                session.get(id)?
+                state.get(id)?
             } else {
-                session.get_head(id)?
+                state.get_head(id)?
             };
             let Some(entity) = found else { return Ok(None) };
             text.append(&projection.apply(&entity)?)?;
-            Ok(Some(etag::of(&entity)))
+            Ok(Some((etag::of(&entity), state)))
         })
         .await?;
-    let tag = tag.ok_or_else(|| Failure::not_found(E::KIND, &id.to_string()))?;
-    if etag::is_known(&headers, &tag)? {
-        return Ok(tagged(empty(StatusCode::NOT_MODIFIED), &tag));
-    }
-    Ok(tagged(of_json(StatusCode::OK, text.into_bytes()), &tag))
+    let (tag, state) = found.ok_or_else(|| Failure::not_found(E::KIND, &id.to_string()))?;
+    let answer = Answer::new(text.into_bytes(), Some(&tag));
+    Key::of(&app, &uri, &headers, &extensions).keep(&state, &app, &answer);
+    answer.response(&headers)
 }
 
 /// The version that an entity has now.

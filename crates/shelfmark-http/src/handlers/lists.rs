@@ -1,13 +1,13 @@
 //! Lists.
 
 use axum::extract::{OriginalUri, Path, Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use shelfmark::{AllStores, DataAsset, DataSet, DataStore, Entity, Query, Read as _};
 
-use super::{of_json, selections};
+use super::selections;
 use crate::admission::Caller;
+use crate::answers::{Answer, Key};
 use crate::app::App;
 use crate::error::Failure;
 use crate::paging::{self, Place};
@@ -53,7 +53,7 @@ async fn list<E: Entity>(
 ) -> Result<Response, Failure> {
     let (
         Parts {
-            mut extensions,
+            extensions,
             uri,
             headers,
             ..
@@ -63,8 +63,8 @@ async fn list<E: Entity>(
     let parameters = Parameters::parse(uri.query(), LIST)?;
     let selection = selection()?;
     // As it was sent, whatever router this one is mounted in.
-    let uri = extensions.remove().map_or(uri, |OriginalUri(uri)| uri);
-    let base = paging::base(app, &uri, &headers);
+    let original = extensions.get().map_or(&uri, |OriginalUri(uri)| uri).clone();
+    let base = paging::base(app, &original, &headers);
     let session = app.session(caller)?;
     let projection = parameters.projection();
     let mut query = Query::<E>::of(selection).with_schemas();
@@ -82,20 +82,24 @@ async fn list<E: Entity>(
     }
     // A projection makes values of whole entities, however large they are.
     let most_rows = query.most_rows().filter(|_| projection.is_none());
-    let ((), text) = app
+    let (state, text) = app
         .gate
         .read(most_rows, move |text| {
+            let state = session.snapshot()?;
             text.push("{\"data\":");
             let place = match &projection {
                 Some(projection) => {
-                    let page = session.list_projected(&query, projection)?;
+                    let page = state.list_projected(&query, projection)?;
                     text.append(&page.items)?;
-                    Place::of(&page, &base, &uri)
+                    Place::of(&page, &base, &original)
                 }
-                None => Place::of(&session.list_json(&query, text)?, &base, &uri),
+                None => Place::of(&state.list_json(&query, text)?, &base, &original),
             };
-            place.end(text)
+            place.end(text)?;
+            Ok(state)
         })
         .await?;
-    Ok(of_json(StatusCode::OK, text.into_bytes()))
+    let answer = Answer::new(text.into_bytes(), None);
+    Key::of(app, &uri, &headers, &extensions).keep(&state, app, &answer);
+    answer.response(&headers)
 }

@@ -23,8 +23,8 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Result<Respon
 }
 
 /// The answer with this JSON for a body.
-pub(crate) fn of_json(status: StatusCode, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
+pub(crate) fn of_json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -8,6 +8,7 @@ mod changes;
 mod curl;
 mod description;
 mod limits;
+mod remembered;
 mod statuses;
 mod stream;
 mod support;

@@ -38,9 +38,9 @@ const MOST_REMEMBERED: usize = 4_096;
 
 /// What the children of a parent show of their ancestors, as one state has it. It never changes, since the state does not.
 #[derive(Default)]
-struct Remembered(RwLock<HashMap<(TenantNumber, EntityId), Inherited, IdHash>>);
+pub(super) struct Ancestors(RwLock<HashMap<(TenantNumber, EntityId), Inherited, IdHash>>);
 
-impl Remembered {
+impl Ancestors {
     fn get(&self, parent: &(TenantNumber, EntityId)) -> Option<Inherited> {
         let remembered = self.0.read().unwrap_or_else(PoisonError::into_inner);
         remembered.get(parent).cloned()
@@ -63,7 +63,7 @@ impl TenantView<'_> {
         if let Some(known) = cache.get(&nearest) {
             return Ok(known.clone());
         }
-        let inherited = self.remembered(lineage, |view| match (nearest, lineage.store) {
+        let inherited = self.inherited_or(lineage, |view| match (nearest, lineage.store) {
             (EntityId::Asset(asset), Some(store)) => {
                 let of_store = Lineage {
                     store: Some(store),
@@ -82,26 +82,25 @@ impl TenantView<'_> {
 
     /// What one entity shows of its ancestors.
     pub(super) fn inherited_by_one(&self, lineage: Lineage) -> Result<Inherited> {
-        self.remembered(lineage, |view| view.read_inherited(lineage))
+        self.inherited_or(lineage, |view| view.read_inherited(lineage))
     }
 
     /// What is remembered beside the state, or else what `read` gives.
-    fn remembered(
+    fn inherited_or(
         &self,
         lineage: Lineage,
         read: impl FnOnce(&Self) -> Result<Inherited>,
     ) -> Result<Inherited> {
         // Without the store it is not the whole of what is shown.
         let nearest = lineage.store.and_then(|_| lineage.nearest());
-        let memo = self.snapshot.memo().and_then(|memo| memo.get::<Remembered>());
-        let (Some(parent), Some(memo)) = (self.number.zip(nearest), memo) else {
+        let (Some(parent), Some(beside)) = (self.number.zip(nearest), self.beside()) else {
             return read(self);
         };
-        if let Some(known) = memo.get(&parent) {
+        if let Some(known) = beside.ancestors.get(&parent) {
             return Ok(known);
         }
         let inherited = read(self)?;
-        memo.keep(parent, &inherited);
+        beside.ancestors.keep(parent, &inherited);
         Ok(inherited)
     }
 
@@ -204,7 +203,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_whole_and_bounded() {
         let (tenant, store) = (TenantNumber(1), crate::StoreId(uuid::Uuid::max()));
-        let remembered = Remembered::default();
+        let remembered = Ancestors::default();
         for n in 0..=MOST_REMEMBERED as u128 {
             let asset = AssetId(uuid::Uuid::from_u128(n));
             remembered.keep((tenant, asset.into()), &Inherited::default());

@@ -2,6 +2,7 @@
 
 pub(crate) mod ancestors;
 pub(crate) mod batch;
+mod beside;
 pub(crate) mod change;
 pub(crate) mod create;
 pub(crate) mod delete;
