@@ -21,6 +21,9 @@ use crate::transaction::Transaction;
 use crate::write::Write;
 use crate::{Entity, TypedId};
 
+/// While a chunk of so many entities is committed the next one is made; for fewer a second thread does not pay.
+const MADE_MEANWHILE: usize = 256;
+
 /// A handle on one tenant for one actor, from [`Catalog::session`](crate::Catalog::session). Cheap to clone, usable from any thread.
 ///
 /// Reads come through [`Read`], each on the newest state; writes through [`Write`], each a transaction of its own.
@@ -205,7 +208,8 @@ impl Session {
             let commit = self.inner.commit_options(self.durability);
             let commit = || self.commit_chunk(commit, &chunk);
             let committed;
-            (committed, next) = if are_two() && members.peek().is_some() {
+            let pays = are_two() && chunk.ids().len() >= MADE_MEANWHILE;
+            (committed, next) = if pays && members.peek().is_some() {
                 thread::scope(|scope| {
                     let committing = scope.spawn(commit);
                     let next = Many::take(self, &mut members, most, false);
