@@ -65,12 +65,12 @@ impl Filled {
 
     fn put(&self, space: Keyspace, key: &[u8], value: &[u8]) {
         damage(&*self.backend, |batch| {
-            batch.put(space, key.to_vec(), value.to_vec());
+            batch.put(space, key, value);
         });
     }
 
     fn delete(&self, space: Keyspace, key: &[u8]) {
-        damage(&*self.backend, |batch| batch.delete(space, key.to_vec()));
+        damage(&*self.backend, |batch| batch.delete(space, key));
     }
 
     fn check(&self) -> CheckReport {

@@ -180,7 +180,7 @@ fn make_old(backend: &dyn Backend, rows: &Rows) {
             }
         }
         let unicode = sealed(Keyspace::Meta, b"unicode", b"1.0.0");
-        batch.put(Keyspace::Meta, b"unicode".to_vec(), unicode);
+        batch.put(Keyspace::Meta, b"unicode", unicode);
         Ok(batch)
     };
     backend

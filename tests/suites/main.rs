@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod batch;
+mod bulk;
 mod care;
 mod compaction;
 mod compatibility;

@@ -278,7 +278,7 @@ fn inspect(batch: WriteBatch) -> (WriteBatch, Vec<(Keyspace, SpaceCounts)>) {
             match op {
                 WriteOp::Put(value) => {
                     counts.puts += 1;
-                    same.put(space, key, value.to_vec());
+                    same.put(space, key, value);
                 }
                 WriteOp::Delete => {
                     counts.deletes += 1;

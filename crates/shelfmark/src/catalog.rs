@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::backend::{Backend, CommitOptions, Durability, Health, Snapshot, WriteBatch};
 use crate::engine::Settings;
 use crate::engine::tenants::{self, check_name};
+use crate::environment::Environment;
 use crate::error::Result;
 use crate::feed::Feed;
 use crate::group::GroupCommit;
@@ -81,26 +82,25 @@ impl Inner {
     /// A commit of its own.
     pub(crate) fn commit(
         &self,
-        durability: Durability,
+        options: CommitOptions,
         plan: &mut dyn FnMut(&dyn Snapshot) -> Result<WriteBatch>,
     ) -> Result<()> {
         let _entered = reentry::enter_write()?;
-        self.backend_commit(durability, plan)
+        self.backend_commit(options, plan)
+    }
+
+    /// Options of a commit that begins now.
+    pub(crate) fn commit_options(&self, durability: Durability) -> CommitOptions {
+        let Environment { ids, clock, .. } = &self.settings.environment;
+        CommitOptions::new(durability, ids.next_id(clock.now()).as_u128())
     }
 
     /// The one way to the backend's commit, for those who have entered a write.
     pub(crate) fn backend_commit(
         &self,
-        durability: Durability,
+        options: CommitOptions,
         plan: &mut dyn FnMut(&dyn Snapshot) -> Result<WriteBatch>,
     ) -> Result<()> {
-        let operation = self
-            .settings
-            .environment
-            .ids
-            .next_id(self.settings.environment.clock.now())
-            .as_u128();
-        let options = CommitOptions::new(durability, operation);
         match &self.feed {
             Some(feed) => feed.commit(&*self.backend, options, plan),
             None => self.backend.commit(options, plan),
@@ -219,15 +219,18 @@ impl Catalog {
     pub fn drop_tenant(&self, tenant: &str) -> Result<bool> {
         let mut dropped = false;
         self.inner.tenants.around_upheaval(|| {
-            self.inner.commit(self.inner.durability, &mut |snapshot| {
-                let mut batch = WriteBatch::new();
-                let number = tenants::number(snapshot, tenant)?;
-                dropped = number.is_some();
-                if let Some(number) = number {
-                    tenants::stage_drop(&mut batch, tenant, number);
-                }
-                Ok(batch)
-            })
+            self.inner.commit(
+                self.inner.commit_options(self.inner.durability),
+                &mut |snapshot| {
+                    let mut batch = WriteBatch::new();
+                    let number = tenants::number(snapshot, tenant)?;
+                    dropped = number.is_some();
+                    if let Some(number) = number {
+                        tenants::stage_drop(&mut batch, tenant, number);
+                    }
+                    Ok(batch)
+                },
+            )
         })?;
         Ok(dropped)
     }

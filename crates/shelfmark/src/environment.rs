@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use uuid::Uuid;
+use uuid::timestamp::context::ContextV7;
+use uuid::{ClockSequence as _, Uuid};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
@@ -82,7 +83,36 @@ pub struct MonotonicIds {
 #[derive(Debug, Default)]
 struct IdState {
     last: u128,
-    context: uuid::ContextV7,
+    context: ContextV7,
+    /// The system's random bytes, asked for many ids at a time: a call for each would cost more than the rest of an id.
+    random: Vec<u8>,
+}
+
+/// How many ids random bytes are asked for at a time.
+const RANDOM_IDS: usize = 256;
+/// Random bytes of an id, behind its time and the counter.
+const RANDOM: usize = 4;
+
+impl IdState {
+    fn fresh(&mut self, millis: u64) -> Uuid {
+        let (counter, seconds, nanos) = self
+            .context
+            .generate_timestamp_sequence(millis / 1000, (millis % 1000) as u32 * 1_000_000);
+        if self.random.is_empty() {
+            self.random.resize(RANDOM_IDS * RANDOM, 0);
+            // Without any, the counter, which begins at random in each millisecond, tells ids apart.
+            let _ = fill_from_system(&mut self.random);
+        }
+        let rest = self.random.len() - RANDOM;
+        let mut bytes = [0; 10];
+        // 12 bits of the counter's 42 lie before the variant, 30 behind it.
+        bytes[..2].copy_from_slice(&((counter >> 30) as u16).to_be_bytes());
+        bytes[2..6].copy_from_slice(&(counter as u32 & (u32::MAX >> 2)).to_be_bytes());
+        bytes[6..].copy_from_slice(&self.random[rest..]);
+        self.random.truncate(rest);
+        let millis = seconds * 1000 + u64::from(nanos / 1_000_000);
+        uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
+    }
 }
 
 impl MonotonicIds {
@@ -96,16 +126,14 @@ impl IdSource for MonotonicIds {
     fn next_id(&self, now: Timestamp) -> Uuid {
         let millis = u64::try_from(now.millis()).unwrap_or(0);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let IdState { last, context } = &mut *state;
-        let stamp = uuid::Timestamp::from_unix(&*context, millis / 1000, (millis % 1000) as u32 * 1_000_000);
-        let fresh = Uuid::new_v7(stamp);
+        let fresh = state.fresh(millis);
         // The context counts within a millisecond and holds the time when the clock steps back; this guards the rest.
-        let id = if fresh.as_u128() > *last {
+        let id = if fresh.as_u128() > state.last {
             fresh
         } else {
-            Uuid::from_u128(*last + 1)
+            Uuid::from_u128(state.last + 1)
         };
-        *last = id.as_u128();
+        state.last = id.as_u128();
         id
     }
 }
@@ -118,6 +146,7 @@ mod tests {
     fn ids_grow_when_the_clock_stands_still_or_jumps_back() {
         let ids = MonotonicIds::new();
         let mut last = Uuid::nil();
+        let mut tails = std::collections::BTreeSet::new();
         for step in 0..20_000 {
             let millis = if step < 10_000 {
                 1_800_000_000_000
@@ -129,6 +158,8 @@ mod tests {
             assert_eq!(id.get_version_num(), 7);
             assert!(crate::ids::created_time(id).millis() >= millis);
             last = id;
+            tails.insert(id.as_u128() as u32);
         }
+        assert!(tails.len() > 19_000, "{} different random parts", tails.len());
     }
 }

@@ -332,11 +332,7 @@ fn read(snapshot: &dyn Snapshot, key: &[u8]) -> Result<Option<Vec<u8>>> {
 }
 
 fn put(batch: &mut WriteBatch, key: &[u8], body: &[u8]) {
-    batch.put(
-        Keyspace::Meta,
-        key.to_vec(),
-        envelope::seal(Keyspace::Meta, key, body),
-    );
+    batch.put(Keyspace::Meta, key, envelope::seal(Keyspace::Meta, key, body));
 }
 
 fn commit(

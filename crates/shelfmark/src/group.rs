@@ -212,7 +212,7 @@ fn commit(inner: &Inner, group: &mut [Member]) -> (usize, Result<()>) {
         .max()
         .unwrap_or_default();
     let mut ran = 0;
-    let committed = inner.backend_commit(durability, &mut |snapshot| {
+    let committed = inner.backend_commit(inner.commit_options(durability), &mut |snapshot| {
         let mut batch = WriteBatch::new();
         let mut known = None;
         ran = 0;

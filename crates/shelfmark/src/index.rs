@@ -9,7 +9,7 @@ use crate::envelope;
 use crate::error::{Error, Result};
 use crate::ids::EntityKind;
 use crate::keyspace::{IndexOrder, Parent, TenantNumber, bounds, entities, keys};
-use crate::sortkey::{FOLDED_BYTES, TextKey, fold};
+use crate::sortkey::{FOLDED_BYTES, fold};
 use crate::time::Timestamp;
 
 /// What the index entries of an entity are made of.
@@ -45,46 +45,55 @@ impl Indexed<'_> {
 
     /// Every index entry, always in the same order and number for entities of one kind.
     pub(crate) fn entries(&self, tenant: TenantNumber) -> Vec<IndexEntry> {
-        let parent = self.parent(tenant);
         let mut entries = Vec::with_capacity(IndexOrder::ALL.len() + 1);
+        self.each_entry(tenant, |space, key, value| {
+            entries.push(IndexEntry {
+                space,
+                key: key.to_vec(),
+                value: value.to_vec(),
+            });
+        });
+        entries
+    }
+
+    /// Shows space, key and value of each of the [`Indexed::entries`].
+    fn each_entry(&self, tenant: TenantNumber, mut show: impl FnMut(Keyspace, &[u8], &[u8])) {
+        let parent = self.parent(tenant);
+        let mut key = Vec::with_capacity(2 * FOLDED_BYTES / 8);
         for order in IndexOrder::ALL {
             let space = order.keyspace(self.kind);
             if space == entities(self.kind) {
                 // The entities themselves lie in this order.
                 continue;
             }
-            let (key, value) = match order {
-                IndexOrder::Creation => (keys::by_creation(parent, self.id), Vec::new()),
+            let mut value = Vec::new();
+            match order {
+                IndexOrder::Creation => keys::by_creation(&mut key, parent, self.id),
                 IndexOrder::Name => {
-                    let key = keys::by_text(parent, &TextKey::new(self.name), self.id);
-                    let value = name_value(space, &key, self.name);
-                    (key, value)
+                    keys::by_text(&mut key, parent, self.name, self.id);
+                    value = name_value(space, &key, self.name);
                 }
-                IndexOrder::TechnicalName => (
-                    keys::by_text(parent, &TextKey::new(Some(self.technical_name)), self.id),
-                    Vec::new(),
-                ),
-                IndexOrder::Modified => (
-                    keys::by_time(parent, self.last_modified_time, self.id),
-                    Vec::new(),
-                ),
-            };
-            entries.push(IndexEntry { space, key, value });
+                IndexOrder::TechnicalName => {
+                    keys::by_text(&mut key, parent, Some(self.technical_name), self.id);
+                }
+                IndexOrder::Modified => keys::by_time(&mut key, parent, self.last_modified_time, self.id),
+            }
+            show(space, &key, &value);
         }
-        entries.extend(
-            self.secure_qri
-                .map(|secure_qri| entry_apart(tenant, self.id, secure_qri)),
-        );
-        entries
+        if let Some(secure_qri) = self.secure_qri {
+            let key = keys::by_secure_qri(tenant, secure_qri, self.id);
+            show(Keyspace::SetBySecureQri, &key, &[]);
+        }
     }
 
-    /// The counters that count this entity.
-    pub(crate) fn counters(&self, tenant: TenantNumber) -> Vec<(Keyspace, Vec<u8>)> {
-        let mut counters = vec![total_counter(tenant, self.kind)];
+    /// Shows the counters that count this entity.
+    fn each_counter(&self, tenant: TenantNumber, mut show: impl FnMut(Keyspace, &[u8])) {
+        let (space, prefix) = total_counter(tenant, self.kind);
+        show(space, &prefix);
         if self.parent.is_some() {
-            counters.push(children_counter(self.parent(tenant), self.kind));
+            let (space, prefix) = children_counter(self.parent(tenant), self.kind);
+            show(space, &prefix);
         }
-        counters
     }
 }
 
@@ -122,29 +131,33 @@ pub(crate) fn stage(
     old: Option<&Indexed<'_>>,
     new: Option<&Indexed<'_>>,
 ) {
-    let before = old.map(|old| old.entries(tenant)).unwrap_or_default();
-    let after = new.map(|new| new.entries(tenant)).unwrap_or_default();
-    // Both are empty or in the same order, so an entry that does not move meets itself.
-    for entry in &before {
-        if !after
-            .iter()
-            .any(|kept| kept.space == entry.space && kept.key == entry.key)
-        {
-            batch.delete(entry.space, entry.key.clone());
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            let before = old.entries(tenant);
+            let after = new.entries(tenant);
+            for entry in &before {
+                if !after
+                    .iter()
+                    .any(|kept| kept.space == entry.space && kept.key == entry.key)
+                {
+                    batch.delete(entry.space, &entry.key);
+                }
+            }
+            for entry in &after {
+                if !before.contains(entry) {
+                    batch.put(entry.space, &entry.key, &entry.value);
+                }
+            }
         }
-    }
-    for entry in after {
-        if !before.contains(&entry) {
-            batch.put(entry.space, entry.key, entry.value);
+        (None, Some(new)) => {
+            new.each_entry(tenant, |space, key, value| batch.put(space, key, value));
+            new.each_counter(tenant, |space, prefix| batch.count(space, prefix, 1));
         }
-    }
-    let (counted, delta) = match (old, new) {
-        (None, Some(new)) => (new.counters(tenant), 1),
-        (Some(old), None) => (old.counters(tenant), -1),
-        _ => return,
-    };
-    for (space, prefix) in counted {
-        batch.count(space, prefix, delta);
+        (Some(old), None) => {
+            old.each_entry(tenant, |space, key, _| batch.delete(space, key));
+            old.each_counter(tenant, |space, prefix| batch.count(space, prefix, -1));
+        }
+        (None, None) => {}
     }
 }
 
@@ -166,17 +179,8 @@ pub(crate) fn stage_all_children_gone(
 }
 
 /// Stages the removal of a set's entry that does not lie under its parent, by its key.
-pub(crate) fn stage_gone_apart(batch: &mut WriteBatch, key: Vec<u8>) {
+pub(crate) fn stage_gone_apart(batch: &mut WriteBatch, key: &[u8]) {
     batch.delete(Keyspace::SetBySecureQri, key);
-}
-
-fn entry_apart(tenant: TenantNumber, id: Uuid, secure_qri: &str) -> IndexEntry {
-    let key = keys::by_secure_qri(tenant, secure_qri, id);
-    IndexEntry {
-        space: Keyspace::SetBySecureQri,
-        key,
-        value: Vec::new(),
-    }
 }
 
 /// The value of a name's index entry: the name as written, unless the key tells it.

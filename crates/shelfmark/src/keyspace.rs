@@ -3,7 +3,7 @@
 
 use crate::backend::{KeyRange, successor};
 use crate::ids::EntityKind;
-use crate::sortkey::{FOLDED_BYTES, MISSING, TextKey};
+use crate::sortkey::{FOLDED_BYTES, MISSING, Scalar};
 use crate::time::Timestamp;
 use uuid::Uuid;
 
@@ -218,30 +218,38 @@ pub(crate) mod keys {
     /// T or T P: what every index key of this parent's children begins with.
     pub(crate) fn parent(parent: Parent) -> Vec<u8> {
         let mut key = Vec::with_capacity(TENANT + ID + 64);
+        append_parent(&mut key, parent);
+        key
+    }
+
+    fn append_parent(key: &mut Vec<u8>, parent: Parent) {
         key.extend_from_slice(&parent.tenant.0.to_be_bytes());
         if let Some(id) = parent.id {
             key.extend_from_slice(id.as_bytes());
         }
-        key
     }
 
-    /// T [P] E
-    pub(crate) fn by_creation(of: Parent, id: Uuid) -> Vec<u8> {
-        finish(parent(of), id)
+    /// Makes `key` T [P] E.
+    pub(crate) fn by_creation(key: &mut Vec<u8>, of: Parent, id: Uuid) {
+        key.clear();
+        append_parent(key, of);
+        key.extend_from_slice(id.as_bytes());
     }
 
-    /// T [P] text E
-    pub(crate) fn by_text(of: Parent, text: &TextKey, id: Uuid) -> Vec<u8> {
-        let mut key = parent(of);
-        key.extend_from_slice(text.as_bytes());
-        finish(key, id)
+    /// Makes `key` T [P] text E.
+    pub(crate) fn by_text(key: &mut Vec<u8>, of: Parent, text: Option<&str>, id: Uuid) {
+        key.clear();
+        append_parent(key, of);
+        Scalar::text(text).append_to(key, false);
+        key.extend_from_slice(id.as_bytes());
     }
 
-    /// T [P] time E
-    pub(crate) fn by_time(of: Parent, time: Timestamp, id: Uuid) -> Vec<u8> {
-        let mut key = parent(of);
+    /// Makes `key` T [P] time E.
+    pub(crate) fn by_time(key: &mut Vec<u8>, of: Parent, time: Timestamp, id: Uuid) {
+        key.clear();
+        append_parent(key, of);
         key.extend_from_slice(&time_bytes(time));
-        finish(key, id)
+        key.extend_from_slice(id.as_bytes());
     }
 
     /// 48 bits of milliseconds; a catalog's own times lie within 1970 and 9999.
@@ -251,16 +259,19 @@ pub(crate) mod keys {
     }
 
     /// T hash: what the entries of one `secureQri` begin with.
-    pub(crate) fn secure_qri(tenant: TenantNumber, secure_qri: &str) -> Vec<u8> {
-        let mut key = Vec::with_capacity(TENANT + 2 * ID);
-        key.extend_from_slice(&tenant.0.to_be_bytes());
-        key.extend_from_slice(&xxhash_rust::xxh3::xxh3_128(secure_qri.as_bytes()).to_be_bytes());
-        key
+    pub(crate) fn secure_qri(tenant: TenantNumber, secure_qri: &str) -> [u8; TENANT + ID] {
+        entity(
+            tenant,
+            Uuid::from_u128(xxhash_rust::xxh3::xxh3_128(secure_qri.as_bytes())),
+        )
     }
 
     /// T hash D
-    pub(crate) fn by_secure_qri(tenant: TenantNumber, text: &str, id: Uuid) -> Vec<u8> {
-        finish(secure_qri(tenant, text), id)
+    pub(crate) fn by_secure_qri(tenant: TenantNumber, text: &str, id: Uuid) -> [u8; TENANT + 2 * ID] {
+        let mut key = [0; TENANT + 2 * ID];
+        key[..TENANT + ID].copy_from_slice(&secure_qri(tenant, text));
+        key[TENANT + ID..].copy_from_slice(id.as_bytes());
+        key
     }
 
     fn finish(mut key: Vec<u8>, id: Uuid) -> Vec<u8> {

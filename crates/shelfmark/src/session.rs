@@ -1,9 +1,12 @@
 //! One tenant and one actor: the handle that reads and writes.
 
 use std::fmt;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
-use crate::backend::{Durability, Snapshot};
+use crate::backend::two_threads::are_two;
+use crate::backend::{CommitOptions, Durability, Snapshot};
 use crate::bulk::{Batched, BulkProgress};
 use crate::catalog::Inner;
 use crate::engine::many::Many;
@@ -17,6 +20,9 @@ use crate::snapshot::TenantSnapshot;
 use crate::transaction::Transaction;
 use crate::write::Write;
 use crate::{Entity, TypedId};
+
+/// While a chunk of so many entities is committed the next one is made; for fewer a second thread does not pay.
+const MADE_MEANWHILE: usize = 256;
 
 /// A handle on one tenant for one actor, from [`Catalog::session`](crate::Catalog::session). Cheap to clone, usable from any thread.
 ///
@@ -150,9 +156,9 @@ impl Session {
         mut work: impl FnMut(&Transaction<'_>) -> std::result::Result<T, X>,
     ) -> std::result::Result<T, X> {
         let mut outcome = None;
-        let committed = self
-            .inner
-            .commit(self.durability, &mut |snapshot: &dyn Snapshot| {
+        let committed = self.inner.commit(
+            self.inner.commit_options(self.durability),
+            &mut |snapshot: &dyn Snapshot| {
                 let transaction = Transaction::new(self, snapshot);
                 match work(&transaction) {
                     Ok(value) => {
@@ -167,7 +173,8 @@ impl Session {
                         ))
                     }
                 }
-            });
+            },
+        );
         match (outcome, committed) {
             (Some(Err(error)), _) => Err(error),
             (Some(Ok(value)), Ok(())) => Ok(value),
@@ -179,7 +186,8 @@ impl Session {
     }
 
     /// Creates as many entities as the iterator gives, in transactions of at most 10,000 entities or 16 MiB, so that a million of them never
-    /// sit in memory at once. Gives their ids in order.
+    /// sit in memory at once: while one is committed the next one is made, so the iterator, which is asked on this thread, may be ahead of what is stored
+    /// by as much. Gives their ids in order.
     ///
     /// ```
     /// # use shelfmark::{Batched, Catalog, NewDataStore, Read, Write};
@@ -202,26 +210,37 @@ impl Session {
         members: impl IntoIterator<Item = N>,
         mut options: Batched<'_>,
     ) -> Result<Vec<<N::Entity as Entity>::Id>> {
+        let most = (options.chunk_entities, options.chunk_bytes);
+        let mut members = members.into_iter().peekable();
         let mut ids = Vec::new();
         let mut stored = 0;
-        let mut members = members.into_iter();
+        let mut next = Many::<N::Entity>::take(self, &mut members, most, true);
         loop {
-            let chunk = self.chunk::<N>(&mut members, &options);
-            let chunk = chunk.map_err(|(index, error)| error.at_bulk_index(Some(stored + index), stored))?;
+            let chunk =
+                next.map_err(|(index, error)| error.at_bulk_index(Some(stored + index as u64), stored))?;
             if chunk.ids().is_empty() {
                 return Ok(ids);
             }
-            let mut refused = None;
-            let committed = self.inner.commit(self.durability, &mut |snapshot| {
-                let mut stage = Stage::new(&self.inner.settings, snapshot, &self.tenant, &self.actor)?;
-                chunk.stage(&mut stage).map_err(|(position, error)| {
-                    refused = Some(stored + position as u64);
-                    error
-                })?;
-                refused = None;
-                Ok(stage.batch)
-            });
-            committed.map_err(|error| error.at_bulk_index(refused, stored))?;
+            // Here, where it is known what this thread is inside of, and what it gives replays.
+            self.outside_of_writes(|| ())
+                .map_err(|error| error.at_bulk_index(None, stored))?;
+            let commit = self.inner.commit_options(self.durability);
+            let commit = || self.commit_chunk(commit, &chunk);
+            let committed;
+            let pays = are_two() && chunk.ids().len() >= MADE_MEANWHILE;
+            (committed, next) = if pays && members.peek().is_some() {
+                thread::scope(|scope| {
+                    let committing = scope.spawn(commit);
+                    let next = Many::take(self, &mut members, most, false);
+                    let committed = committing.join();
+                    (committed.unwrap_or_else(|payload| resume_unwind(payload)), next)
+                })
+            } else {
+                (commit(), Many::take(self, &mut members, most, true))
+            };
+            committed.map_err(|(position, error)| {
+                error.at_bulk_index(position.map(|position| stored + position as u64), stored)
+            })?;
             stored += chunk.ids().len() as u64;
             ids.extend(
                 chunk
@@ -235,24 +254,23 @@ impl Session {
         }
     }
 
-    /// The next members, as many as a chunk may have. One that cannot be created is told with its position in the chunk.
-    fn chunk<N: NewEntity>(
+    /// Commits a chunk. An error of a member comes with its position in the chunk.
+    fn commit_chunk<E: Entity>(
         &self,
-        members: &mut impl Iterator<Item = N>,
-        options: &Batched<'_>,
-    ) -> Result<Many<N::Entity>, (u64, Error)> {
-        let tenant = self
-            .with_view(|view| Ok(view.number))
-            .map_err(|error| (0, error))?;
-        let mut chunk = Many::new(&self.inner.settings, tenant);
-        while chunk.ids().len() < options.chunk_entities && chunk.bytes() < options.chunk_bytes {
-            let Some(new) = members.next() else { break };
-            let position = chunk.ids().len() as u64;
-            chunk
-                .push(&self.inner.settings, &self.actor, new)
-                .map_err(|error| (position, error))?;
-        }
-        Ok(chunk)
+        options: CommitOptions,
+        chunk: &Many<E>,
+    ) -> Result<(), (Option<usize>, Error)> {
+        let mut refused = None;
+        let committed = self.inner.commit(options, &mut |snapshot| {
+            let mut stage = Stage::new(&self.inner.settings, snapshot, &self.tenant, &self.actor)?;
+            chunk.stage(&mut stage).map_err(|(position, error)| {
+                refused = Some(position);
+                error
+            })?;
+            refused = None;
+            Ok(stage.batch)
+        });
+        committed.map_err(|error| (refused, error))
     }
 }
 

@@ -88,7 +88,7 @@ fn steps(inner: &Inner, tenant: &str, step: Step) -> Result<u64> {
             return Ok(removed);
         }
         let mut done = 0;
-        inner.commit(inner.durability, &mut |snapshot| {
+        inner.commit(inner.commit_options(inner.durability), &mut |snapshot| {
             let mut stage = Stage::new(&inner.settings, snapshot, tenant, NOBODY)?;
             done = step(&mut stage)?;
             Ok(stage.batch)

@@ -64,23 +64,21 @@ pub trait Write: Read {
         &self,
         members: impl IntoIterator<Item = N>,
     ) -> Result<Vec<<N::Entity as Entity>::Id>> {
-        let context = self.context();
-        let limit = context.settings.atomic_bulk_bytes;
-        let tenant = self.with_view(|view| Ok(view.number))?;
-        let mut many = Many::<N::Entity>::new(context.settings, tenant);
-        for (index, new) in members.into_iter().enumerate() {
-            let at = |error: Error| error.at_bulk_index(Some(index as u64), 0);
-            many.push(context.settings, context.actor, new).map_err(at)?;
-            if many.bytes() > limit {
-                let message = format!(
-                    "an all-or-nothing creation holds at most {limit} bytes: split it, use the batched mode, or raise the limit"
-                );
-                return Err(at(Error::new(ErrorKind::TooLarge, message)));
-            }
+        let at = |(index, error): (usize, Error)| error.at_bulk_index(Some(index as u64), 0);
+        let limit = self.context().settings.atomic_bulk_bytes;
+        let most = (usize::MAX, limit.saturating_add(1));
+        let many = Many::<N::Entity>::take(self, &mut members.into_iter(), most, true).map_err(at)?;
+        if many.bytes() > limit {
+            let message = format!(
+                "an all-or-nothing creation holds at most {limit} bytes: split it, use the batched mode, or raise the limit"
+            );
+            return Err(at((
+                many.ids().len() - 1,
+                Error::new(ErrorKind::TooLarge, message),
+            )));
         }
         self.run(move |stage| {
-            many.stage(stage)
-                .map_err(|(index, error)| error.at_bulk_index(Some(index as u64), 0))?;
+            many.stage(stage).map_err(at)?;
             let ids = many.ids().iter();
             Ok(ids.map(|&id| <N::Entity as Entity>::Id::from_uuid(id)).collect())
         })

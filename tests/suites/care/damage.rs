@@ -84,7 +84,7 @@ fn counters_that_count_wrong_are_set_right() {
         let counted = Keyspace::ALL[usize::from(position)];
         for delta in [1, 1_000, -1] {
             damage(&*filled.backend, |batch| {
-                batch.count(counted, prefix.to_vec(), delta);
+                batch.count(counted, prefix, delta);
             });
             filled.assert_mended(Keyspace::Counter, &original, &format!("{delta} too many"));
         }

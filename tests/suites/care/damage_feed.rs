@@ -27,7 +27,7 @@ fn beds() -> [Bed; 2] {
 }
 
 fn put(backend: &dyn Backend, space: Keyspace, key: &[u8], value: &[u8]) {
-    damage(backend, |batch| batch.put(space, key.to_vec(), value.to_vec()));
+    damage(backend, |batch| batch.put(space, key, value));
 }
 
 #[test]
@@ -121,14 +121,14 @@ fn changes_of_no_tenant_and_of_no_feed_are_found() {
             "{findings:?}"
         );
         damage(&*bed.backend, |batch| {
-            batch.delete(Keyspace::Change, b"\0\0\0\x01short".to_vec());
+            batch.delete(Keyspace::Change, b"\0\0\0\x01short");
         });
 
         let feed_id = rows(&*bed.backend, Keyspace::Meta)
             .remove(&b"feed_id"[..])
             .expect("a feed id");
         damage(&*bed.backend, |batch| {
-            batch.delete(Keyspace::Meta, b"feed_id".to_vec());
+            batch.delete(Keyspace::Meta, b"feed_id");
         });
         let findings = catalog.check().unwrap().findings;
         assert_eq!(

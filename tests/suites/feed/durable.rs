@@ -203,7 +203,7 @@ impl Backend for Crashable {
             for &space in Keyspace::ALL {
                 batch.delete_range(space, KeyRange::all());
                 durable.scan(space, &KeyRange::all(), Direction::Forward, &mut |key, value| {
-                    batch.put(space, key.to_vec(), value.to_vec());
+                    batch.put(space, key, value);
                     std::ops::ControlFlow::Continue(())
                 })?;
             }

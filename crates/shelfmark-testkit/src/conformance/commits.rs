@@ -20,15 +20,15 @@ pub(super) fn the_last_write_of_a_key_counts(make: Make<'_>) {
         put_all(batch, Keyspace::Set, &[b"a", b"b", b"c"]);
     });
     write(&*backend, |batch| {
-        batch.put(Keyspace::Set, b"a".to_vec(), b"1".to_vec());
-        batch.put(Keyspace::Set, b"a".to_vec(), b"2".to_vec());
-        batch.put(Keyspace::Set, b"b".to_vec(), b"3".to_vec());
-        batch.delete(Keyspace::Set, b"b".to_vec());
-        batch.delete(Keyspace::Set, b"c".to_vec());
-        batch.put(Keyspace::Set, b"c".to_vec(), b"4".to_vec());
-        batch.delete(Keyspace::Set, b"absent".to_vec());
-        batch.put(Keyspace::Set, b"new".to_vec(), b"5".to_vec());
-        batch.delete(Keyspace::Set, b"new".to_vec());
+        batch.put(Keyspace::Set, b"a", b"1");
+        batch.put(Keyspace::Set, b"a", b"2");
+        batch.put(Keyspace::Set, b"b", b"3");
+        batch.delete(Keyspace::Set, b"b");
+        batch.delete(Keyspace::Set, b"c");
+        batch.put(Keyspace::Set, b"c", b"4");
+        batch.delete(Keyspace::Set, b"absent");
+        batch.put(Keyspace::Set, b"new", b"5");
+        batch.delete(Keyspace::Set, b"new");
     });
     let rows = all(&*snapshot(&*backend), Keyspace::Set);
     assert_eq!(
@@ -44,14 +44,14 @@ pub(super) fn a_range_delete_takes_what_was_and_leaves_what_comes(make: Make<'_>
         put_all(batch, Keyspace::Set, &[b"a", b"p1", b"p2", b"p3", b"q"]);
     });
     write(&*backend, |batch| {
-        batch.put(Keyspace::Set, b"p4".to_vec(), b"dropped".to_vec());
-        batch.put(Keyspace::Set, b"p2".to_vec(), b"dropped".to_vec());
-        batch.put(Keyspace::Set, b"r".to_vec(), b"outside".to_vec());
+        batch.put(Keyspace::Set, b"p4", b"dropped");
+        batch.put(Keyspace::Set, b"p2", b"dropped");
+        batch.put(Keyspace::Set, b"r", b"outside");
         batch.delete_range(Keyspace::Set, KeyRange::prefix(b"p"));
-        batch.put(Keyspace::Set, b"p2".to_vec(), b"later".to_vec());
-        batch.put(Keyspace::Set, b"p5".to_vec(), b"later".to_vec());
-        batch.delete(Keyspace::Set, b"p5".to_vec());
-        batch.delete(Keyspace::Set, b"q".to_vec());
+        batch.put(Keyspace::Set, b"p2", b"later");
+        batch.put(Keyspace::Set, b"p5", b"later");
+        batch.delete(Keyspace::Set, b"p5");
+        batch.delete(Keyspace::Set, b"q");
     });
     let rows = all(&*snapshot(&*backend), Keyspace::Set);
     let expected = [
@@ -103,7 +103,7 @@ pub(super) fn range_deletes_have_the_right_edges(make: Make<'_>) {
         write(&*backend, |batch| put_all(batch, Keyspace::SetByAsset, keys));
         write(&*backend, |batch| {
             batch.delete_range(Keyspace::SetByAsset, range.clone());
-            batch.put(Keyspace::Store, b"beside".to_vec(), Vec::new());
+            batch.put(Keyspace::Store, b"beside", Vec::new());
         });
         let mut expected = rows_of(keys);
         expected.retain(|(key, _)| !range.contains(key));
@@ -141,12 +141,12 @@ pub(super) fn absorbed_batches_come_later(make: Make<'_>) {
     let backend = make();
     write(&*backend, |batch| put_all(batch, Keyspace::Set, &[b"a", b"b"]));
     write(&*backend, |batch| {
-        batch.put(Keyspace::Set, b"c".to_vec(), b"first".to_vec());
-        batch.put(Keyspace::Set, b"d".to_vec(), b"first".to_vec());
+        batch.put(Keyspace::Set, b"c", b"first");
+        batch.put(Keyspace::Set, b"d", b"first");
         let mut later = WriteBatch::new();
         later.delete_range(Keyspace::Set, KeyRange::new(b"b".to_vec(), Some(b"d".to_vec())));
-        later.put(Keyspace::Set, b"d".to_vec(), b"second".to_vec());
-        later.put(Keyspace::Asset, b"x".to_vec(), b"second".to_vec());
+        later.put(Keyspace::Set, b"d", b"second");
+        later.put(Keyspace::Asset, b"x", b"second");
         batch.absorb(later);
     });
     let view = snapshot(&*backend);
@@ -168,7 +168,7 @@ pub(super) fn an_empty_batch_changes_nothing(make: Make<'_>) {
     write(&*backend, |_| {});
     write(&*backend, |batch| put_all(batch, Keyspace::Set, &[b"a"]));
     write(&*backend, |_| {});
-    write(&*backend, |batch| batch.delete(Keyspace::Set, b"absent".to_vec()));
+    write(&*backend, |batch| batch.delete(Keyspace::Set, b"absent"));
     write(&*backend, |batch| {
         batch.delete_range(Keyspace::Store, KeyRange::all());
     });
@@ -260,9 +260,9 @@ pub(super) fn only_the_last_plan_of_a_commit_counts(make: Make<'_>) {
 fn upheaval() -> WriteBatch {
     let mut batch = WriteBatch::new();
     batch.delete_range(Keyspace::Set, KeyRange::all());
-    batch.put(Keyspace::Set, b"new".to_vec(), b"new".to_vec());
-    batch.delete(Keyspace::Asset, b"a".to_vec());
-    batch.count(Keyspace::Set, b"n".to_vec(), 1);
+    batch.put(Keyspace::Set, b"new", b"new");
+    batch.delete(Keyspace::Asset, b"a");
+    batch.count(Keyspace::Set, b"n", 1);
     batch
 }
 
@@ -389,7 +389,7 @@ pub(super) fn a_large_batch_is_whole(make: Make<'_>) {
             batch.put(SPACES[number as usize % 4], key(number), value);
         }
         for space in SPACES {
-            batch.count(space, b"t".to_vec(), i64::from(ENTRIES / 4));
+            batch.count(space, b"t", i64::from(ENTRIES / 4));
         }
     });
     let compare = |expected: &[BTreeMap<Vec<u8>, Vec<u8>>; 4], after: &str| {
@@ -433,18 +433,14 @@ pub(super) fn a_large_batch_is_whole(make: Make<'_>) {
         for number in 0..ENTRIES {
             let space = SPACES[number as usize % 4];
             match number % 5 {
-                0 => batch.put(space, key(number), b"replaced".to_vec()),
+                0 => batch.put(space, key(number), b"replaced"),
                 1 => batch.delete(space, key(number)),
                 _ => {}
             }
         }
         for (at, space) in SPACES.into_iter().enumerate() {
             batch.delete_range(space, stretch.clone());
-            batch.count(
-                space,
-                b"t".to_vec(),
-                after[at].len() as i64 - expected[at].len() as i64,
-            );
+            batch.count(space, b"t", after[at].len() as i64 - expected[at].len() as i64);
         }
     });
     compare(&after, "a large batch of replacements and deletes");

@@ -16,14 +16,14 @@ fn child(parent: &[u8], number: u32) -> Vec<u8> {
 }
 
 fn add(batch: &mut WriteBatch, space: Keyspace, parent: &[u8], numbers: std::ops::Range<u32>) {
-    batch.count(space, parent.to_vec(), i64::from(numbers.end - numbers.start));
+    batch.count(space, parent, i64::from(numbers.end - numbers.start));
     for number in numbers {
         batch.put(space, child(parent, number), Vec::new());
     }
 }
 
 fn remove(batch: &mut WriteBatch, space: Keyspace, parent: &[u8], numbers: std::ops::Range<u32>) {
-    batch.count(space, parent.to_vec(), -i64::from(numbers.end - numbers.start));
+    batch.count(space, parent, -i64::from(numbers.end - numbers.start));
     for number in numbers {
         batch.delete(space, child(parent, number));
     }
@@ -116,7 +116,7 @@ pub(super) fn counts_of_keyspaces_and_prefixes_are_apart(make: Make<'_>) {
         add(batch, Keyspace::SetByAsset, FIRST, 0..2);
         add(batch, Keyspace::SetByAsset, SECOND, 0..3);
         // The same rows counted by the tenant too.
-        batch.count(Keyspace::SetByAsset, TENANT.to_vec(), 5);
+        batch.count(Keyspace::SetByAsset, TENANT, 5);
         add(batch, Keyspace::AssetByStore, FIRST, 0..7);
         add(batch, Keyspace::Set, TENANT, 0..11);
     });

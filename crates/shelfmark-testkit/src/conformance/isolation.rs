@@ -53,10 +53,10 @@ pub(super) fn a_held_snapshot_does_not_change(make: Make<'_>) {
     write(&*backend, |batch| put_all(batch, Keyspace::Set, &[b"d"]));
     unchanged("a put");
     write(&*backend, |batch| {
-        batch.put(Keyspace::Set, b"a".to_vec(), b"other".to_vec());
+        batch.put(Keyspace::Set, b"a", b"other");
     });
     unchanged("a replacement");
-    write(&*backend, |batch| batch.delete(Keyspace::Set, b"b".to_vec()));
+    write(&*backend, |batch| batch.delete(Keyspace::Set, b"b"));
     unchanged("a delete");
     write(&*backend, |batch| {
         batch.delete_range(Keyspace::Set, KeyRange::all());
@@ -247,8 +247,8 @@ fn increment(backend: &dyn Backend, number: &dyn Fn(&dyn Snapshot) -> u64, key: 
         let done = backend.commit(options(Durability::Immediate), &mut |view| {
             let next = (number(view) + 1).to_be_bytes().to_vec();
             let mut batch = WriteBatch::new();
-            batch.put(Keyspace::Meta, b"number".to_vec(), next.clone());
-            batch.put(Keyspace::Set, key.to_vec(), next);
+            batch.put(Keyspace::Meta, b"number", next.clone());
+            batch.put(Keyspace::Set, key, next);
             Ok(batch)
         });
         match done {

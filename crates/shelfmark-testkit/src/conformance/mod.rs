@@ -139,7 +139,7 @@ fn write(backend: &dyn Backend, build: impl Fn(&mut WriteBatch)) {
 /// Puts each key with a value of its own.
 fn put_all(batch: &mut WriteBatch, space: Keyspace, keys: &[&[u8]]) {
     for key in keys {
-        batch.put(space, key.to_vec(), value_of(key));
+        batch.put(space, key, value_of(key));
     }
 }
 

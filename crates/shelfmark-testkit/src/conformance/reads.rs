@@ -64,7 +64,7 @@ pub(super) fn get_shows_the_value_once(make: Make<'_>) {
     let backend = make();
     write(&*backend, |batch| {
         put_all(batch, Keyspace::Set, KEYS);
-        batch.put(Keyspace::Set, b"empty".to_vec(), Vec::new());
+        batch.put(Keyspace::Set, b"empty", Vec::new());
     });
     let view = snapshot(&*backend);
     for key in KEYS {
@@ -92,7 +92,7 @@ pub(super) fn get_many_shows_each_position(make: Make<'_>) {
     let backend = make();
     write(&*backend, |batch| {
         put_all(batch, Keyspace::Asset, KEYS);
-        batch.put(Keyspace::Asset, b"empty".to_vec(), Vec::new());
+        batch.put(Keyspace::Asset, b"empty", Vec::new());
     });
     let view = snapshot(&*backend);
     let many = |keys: &[&[u8]]| {
@@ -379,7 +379,7 @@ pub(super) fn keyspaces_are_apart(make: Make<'_>) {
         for &space in Keyspace::ALL {
             // The counter keyspace belongs to the backend and its deltas.
             if space != Keyspace::Counter {
-                batch.put(space, b"same".to_vec(), space.name().into());
+                batch.put(space, b"same", space.name());
                 batch.put(space, [b"own ", space.name().as_bytes()].concat(), Vec::new());
             }
         }
@@ -467,7 +467,7 @@ pub(super) fn large_keys_and_values_are_whole(make: Make<'_>) {
     drop(view);
     let (key, _) = &rows[rows.len() - 1];
     write(&*backend, |batch| {
-        batch.put(Keyspace::SetSchema, key.clone(), b"small".to_vec());
+        batch.put(Keyspace::SetSchema, key.clone(), b"small");
     });
     let found = get(&*snapshot(&*backend), Keyspace::SetSchema, key);
     assert!(

@@ -66,7 +66,7 @@ pub(super) fn compaction_is_busy_while_a_snapshot_is_open(make: Make<'_>) {
     write(&*backend, |batch| {
         put_all(batch, Keyspace::Set, &[b"a"]);
         for number in 0..500u32 {
-            batch.put(Keyspace::Asset, number.to_be_bytes().to_vec(), vec![1; 1000]);
+            batch.put(Keyspace::Asset, number.to_be_bytes(), vec![1; 1000]);
         }
     });
     write(&*backend, |batch| {

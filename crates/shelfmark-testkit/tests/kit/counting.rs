@@ -13,9 +13,9 @@ fn counts_what_is_asked_by_keyspace() {
             view.get(Keyspace::Meta, b"m", &mut |_| {})?;
             let mut batch = WriteBatch::new();
             for key in [b"a", b"b", b"c", b"a"] {
-                batch.put(Keyspace::Set, key.to_vec(), Vec::new());
+                batch.put(Keyspace::Set, key, Vec::new());
             }
-            batch.delete(Keyspace::Set, b"d".to_vec());
+            batch.delete(Keyspace::Set, b"d");
             batch.delete_range(Keyspace::Asset, KeyRange::all());
             batch.count(Keyspace::Set, Vec::new(), 3);
             Ok(batch)

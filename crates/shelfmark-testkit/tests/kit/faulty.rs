@@ -15,7 +15,7 @@ fn backend() -> FaultyBackend {
 fn put(backend: &FaultyBackend, key: &[u8]) -> Result<()> {
     backend.commit(CommitOptions::default(), &mut |_| {
         let mut batch = WriteBatch::new();
-        batch.put(Keyspace::Set, key.to_vec(), Vec::new());
+        batch.put(Keyspace::Set, key, Vec::new());
         Ok(batch)
     })
 }

@@ -8,7 +8,7 @@ fn a_clone_shares_the_rows() {
     first
         .commit(CommitOptions::default(), &mut |_| {
             let mut batch = WriteBatch::new();
-            batch.put(Keyspace::Set, b"a".to_vec(), b"1".to_vec());
+            batch.put(Keyspace::Set, b"a", b"1");
             Ok(batch)
         })
         .unwrap();

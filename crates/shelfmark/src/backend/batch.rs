@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::entries::{Entries, WriteOp};
 use super::two_threads::in_two;
@@ -14,7 +14,7 @@ use crate::keyspace::{Keyspace, keys};
 #[derive(Debug, Clone, Default)]
 pub struct WriteBatch {
     spaces: Vec<Option<SpaceLog>>,
-    counters: BTreeMap<(Keyspace, Vec<u8>), i64>,
+    counters: BTreeMap<Keyspace, BTreeMap<Vec<u8>, i64>>,
     bytes: usize,
     operations: usize,
 }
@@ -25,14 +25,15 @@ pub struct SpaceBatch {
     /// Disjoint ranges to clear, in order.
     pub ranges: Vec<KeyRange>,
     /// What to do with single keys, sorted by key, each key once.
-    pub entries: Entries,
+    pub entries: Arc<Entries>,
 }
 
 /// Changes of one keyspace in the order they came. Bulk writes only ever append; the index comes into being with the first
 /// read through an overlay or the first range delete, and is kept from then on.
 #[derive(Debug, Clone, Default)]
 struct SpaceLog {
-    log: Entries,
+    /// Shared with the copies of a batch that is committed, so that one of a hundred thousand rows is copied for nothing.
+    log: Arc<Entries>,
     /// Key → position in `log` of the entry that counts. Entries it does not name are superseded.
     index: OnceLock<BTreeMap<Vec<u8>, usize>>,
     /// Disjoint cleared ranges, start → end.
@@ -54,7 +55,7 @@ impl SpaceLog {
         if let Some(index) = self.index.get_mut() {
             index.insert(key.to_vec(), self.log.len());
         }
-        self.log.push(key, op);
+        Arc::make_mut(&mut self.log).push(key, op);
     }
 
     /// Adds what came later, of which all entries count.
@@ -68,7 +69,12 @@ impl SpaceLog {
                     .map(|(position, (key, _))| (key.to_vec(), base + position)),
             );
         }
-        self.log.append(later);
+        Arc::make_mut(&mut self.log).append(later);
+    }
+
+    /// How much there is to sort.
+    fn work(&self) -> usize {
+        if self.log.is_sorted() { 0 } else { self.log.len() }
     }
 
     fn clear(&mut self, range: KeyRange) {
@@ -129,10 +135,16 @@ impl SpaceLog {
             .collect();
         let mut entries = self.log;
         match self.index.into_inner() {
-            Some(index) => entries.select(index.into_values()),
-            None => entries.sort(),
+            Some(index) => Arc::make_mut(&mut entries).select(index.into_values()),
+            None => sort(&mut entries),
         }
         SpaceBatch { ranges, entries }
+    }
+}
+
+fn sort(entries: &mut Arc<Entries>) {
+    if !entries.is_sorted() {
+        Arc::make_mut(entries).sort();
     }
 }
 
@@ -164,26 +176,34 @@ impl WriteBatch {
     }
 
     /// Sets the value of `key`.
-    pub fn put(&mut self, space: Keyspace, key: Vec<u8>, value: Vec<u8>) {
+    pub fn put(&mut self, space: Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (key, value) = (key.as_ref(), value.as_ref());
         self.bytes += key.len() + value.len();
         self.operations += 1;
-        self.settle(space, &key);
-        self.log_mut(space).push(&key, WriteOp::Put(&value));
+        self.settle(space, key);
+        self.log_mut(space).push(key, WriteOp::Put(value));
     }
 
     /// Removes `key`, if it is there.
-    pub fn delete(&mut self, space: Keyspace, key: Vec<u8>) {
+    pub fn delete(&mut self, space: Keyspace, key: impl AsRef<[u8]>) {
+        let key = key.as_ref();
         self.bytes += key.len();
         self.operations += 1;
-        self.settle(space, &key);
-        self.log_mut(space).push(&key, WriteOp::Delete);
+        self.settle(space, key);
+        self.log_mut(space).push(key, WriteOp::Delete);
     }
 
     /// Where a counter's row is written itself, what was to be added before is no more.
     fn settle(&mut self, space: Keyspace, key: &[u8]) {
         if space == Keyspace::Counter {
-            self.counters
-                .retain(|(of, prefix), _| keys::counter(*of, prefix) != key);
+            self.retain_counters(|counter| counter != key);
+        }
+    }
+
+    /// Forgets what was to be added to the counters whose keys do not pass.
+    fn retain_counters(&mut self, passes: impl Fn(&[u8]) -> bool) {
+        for (space, counters) in &mut self.counters {
+            counters.retain(|prefix, _| passes(&keys::counter(*space, prefix)));
         }
     }
 
@@ -193,8 +213,7 @@ impl WriteBatch {
             return;
         }
         if space == Keyspace::Counter {
-            self.counters
-                .retain(|(of, prefix), _| !range.contains(&keys::counter(*of, prefix)));
+            self.retain_counters(|counter| !range.contains(counter));
         }
         self.operations += 1;
         self.log_mut(space).clear(range);
@@ -202,13 +221,22 @@ impl WriteBatch {
 
     /// Adds `delta` to the number of keys in `space` that begin with `prefix`. Whoever puts or deletes such keys says so here; backends
     /// that count for themselves ignore it.
-    pub fn count(&mut self, space: Keyspace, prefix: Vec<u8>, delta: i64) {
-        *self.counters.entry((space, prefix)).or_default() += delta;
+    pub fn count(&mut self, space: Keyspace, prefix: impl AsRef<[u8]>, delta: i64) {
+        let (counters, prefix) = (self.counters.entry(space).or_default(), prefix.as_ref());
+        match counters.get_mut(prefix) {
+            Some(sum) => *sum += delta,
+            None => drop(counters.insert(prefix.to_vec(), delta)),
+        }
     }
 
     /// Whether the batch changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.operations == 0 && self.counters.values().all(|delta| *delta == 0)
+        self.operations == 0
+            && self
+                .counters
+                .values()
+                .flat_map(BTreeMap::values)
+                .all(|delta| *delta == 0)
     }
 
     /// How many puts, deletes and range deletes were called for.
@@ -254,11 +282,28 @@ impl WriteBatch {
             }
             self.log_mut(space).append(&entries);
         }
-        for ((space, prefix), delta) in counters {
-            self.count(space, prefix, delta);
+        for (space, counters) in counters {
+            for (prefix, delta) in counters {
+                self.count(space, prefix, delta);
+            }
         }
         self.bytes += bytes;
         self.operations = total;
+    }
+
+    /// Sorts what has only been put and removed so far, which committing it then does not.
+    pub(crate) fn sort(&mut self) {
+        let logs = self.spaces.iter_mut().flatten();
+        let logs = logs.filter(|log| log.index.get().is_none()).collect();
+        in_two(
+            logs,
+            |log| log.work(),
+            |logs| {
+                for log in logs {
+                    sort(&mut log.log);
+                }
+            },
+        );
     }
 
     /// The changes of each keyspace that has any, ready to be applied.
@@ -274,14 +319,16 @@ impl WriteBatch {
                 .map(|(space, log)| (space, log.into_batch()))
                 .collect()
         };
-        let (mut spaces, others) = in_two(logs, |(_, log)| log.log.len(), sort);
+        let (mut spaces, others) = in_two(logs, |(_, log)| log.work(), sort);
         spaces.extend(others.into_iter().flatten());
         spaces.sort_by_key(|(space, _)| space.index());
         let counters = self
             .counters
             .into_iter()
-            .filter(|(_, delta)| *delta != 0)
-            .map(|((space, prefix), delta)| (space, prefix, delta))
+            .flat_map(|(space, counters)| {
+                let deltas = counters.into_iter().filter(|(_, delta)| *delta != 0);
+                deltas.map(move |(prefix, delta)| (space, prefix, delta))
+            })
             .collect();
         (spaces, counters)
     }
@@ -334,7 +381,11 @@ impl WriteBatch {
 
     /// The counter delta for `prefix`.
     pub(super) fn counted(&self, space: Keyspace, prefix: &[u8]) -> i64 {
-        self.counters.get(&(space, prefix.to_vec())).copied().unwrap_or(0)
+        let counters = self.counters.get(&space);
+        counters
+            .and_then(|counters| counters.get(prefix))
+            .copied()
+            .unwrap_or(0)
     }
 }
 
@@ -343,7 +394,7 @@ mod tests {
     use super::*;
 
     fn put(batch: &mut WriteBatch, key: &[u8], value: &[u8]) {
-        batch.put(Keyspace::Set, key.to_vec(), value.to_vec());
+        batch.put(Keyspace::Set, key, value);
     }
 
     fn only_space(batch: WriteBatch) -> SpaceBatch {
@@ -361,7 +412,7 @@ mod tests {
             if indexed {
                 assert!(batch.staged(Keyspace::Set, b"a").is_some());
             }
-            batch.delete(Keyspace::Set, b"a".to_vec());
+            batch.delete(Keyspace::Set, b"a");
             put(&mut batch, b"b", b"3");
             let entries = only_space(batch).entries;
             assert_eq!(
@@ -392,7 +443,7 @@ mod tests {
     #[test]
     fn absorbing_a_cleared_counter_range_takes_the_deltas_before_it() {
         let mut first = WriteBatch::new();
-        first.count(Keyspace::Set, b"p".to_vec(), 3);
+        first.count(Keyspace::Set, b"p", 3);
         let mut second = WriteBatch::new();
         second.delete_range(Keyspace::Counter, KeyRange::prefix(b"p"));
         first.absorb(second);
@@ -404,11 +455,11 @@ mod tests {
     fn absorbing_keeps_the_order_of_the_two() {
         let mut first = WriteBatch::new();
         put(&mut first, b"a", b"1");
-        first.count(Keyspace::Set, b"t".to_vec(), 2);
+        first.count(Keyspace::Set, b"t", 2);
         let mut second = WriteBatch::new();
         second.delete_range(Keyspace::Set, KeyRange::all());
         put(&mut second, b"b", b"2");
-        second.count(Keyspace::Set, b"t".to_vec(), -1);
+        second.count(Keyspace::Set, b"t", -1);
         first.absorb(second);
         assert_eq!(first.counted(Keyspace::Set, b"t"), 1);
         let SpaceBatch { ranges, entries } = only_space(first);

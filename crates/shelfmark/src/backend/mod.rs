@@ -6,7 +6,7 @@ mod bytes;
 mod entries;
 mod overlay;
 pub(crate) mod redb;
-mod two_threads;
+pub(crate) mod two_threads;
 
 use std::any::Any;
 use std::fmt;

@@ -11,13 +11,18 @@ const THREADED_HALF: usize = 1_000;
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
 
+/// Whether two threads do more than one.
+pub(crate) fn are_two() -> bool {
+    *PROCESSORS > 1
+}
+
 /// Runs `run` on all items, or on two lists of about equal `work` at a time. A panic on either thread is one of the caller.
 pub(super) fn in_two<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(&T) -> usize,
     run: impl Fn(Vec<T>) -> R + Sync,
 ) -> (R, Option<R>) {
-    if *PROCESSORS < 2 {
+    if !are_two() {
         return (run(items), None);
     }
     let (mine, theirs) = split(items, work);

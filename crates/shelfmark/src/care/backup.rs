@@ -42,7 +42,7 @@ fn copy_all(from: &dyn Snapshot, to: &dyn Backend, environment: &Environment) ->
     if let Some((key, value)) = &feed_id {
         to.commit(CommitOptions::new(Durability::Deferred, 0), &mut |_| {
             let mut batch = WriteBatch::new();
-            batch.put(Keyspace::Meta, key.to_vec(), value.clone());
+            batch.put(Keyspace::Meta, key, value.clone());
             Ok(batch)
         })?;
     }
@@ -55,7 +55,7 @@ fn copy_space(from: &dyn Snapshot, to: &dyn Backend, space: Keyspace) -> Result<
         let mut batch = WriteBatch::new();
         let mut last = None;
         from.scan(space, &range, Direction::Forward, &mut |key, value| {
-            batch.put(space, key.to_vec(), value.to_vec());
+            batch.put(space, key, value);
             for (counted, prefix) in counters_of_row(space, key) {
                 batch.count(counted, prefix, 1);
             }

@@ -171,11 +171,14 @@ impl Catalog {
     /// Those of a check and of any write.
     pub fn repair(&self) -> Result<RepairReport> {
         let mut report = RepairReport::default();
-        self.inner.commit(crate::Durability::Immediate, &mut |snapshot| {
-            let (batch, found) = repair::repair(snapshot)?;
-            report = found;
-            Ok(batch)
-        })?;
+        self.inner.commit(
+            self.inner.commit_options(crate::Durability::Immediate),
+            &mut |snapshot| {
+                let (batch, found) = repair::repair(snapshot)?;
+                report = found;
+                Ok(batch)
+            },
+        )?;
         Ok(report)
     }
 

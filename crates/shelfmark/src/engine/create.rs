@@ -12,7 +12,6 @@ use crate::entity::rules::{self, MAX_ENTITY_BYTES};
 use crate::entity::{Entity, Head as _, Inherited, Lineage, Meta, State};
 use crate::error::{Error, Result};
 use crate::ids::{EntityId, EntityKind, created_time};
-use crate::index::Indexed;
 use crate::keyspace::{IndexOrder, Parent, bounds};
 use crate::sortkey::{FOLDED_BYTES, Scalar, TextKey, fold};
 use crate::violations::Violations;
@@ -36,10 +35,10 @@ enum Work<E: Entity> {
 
 /// A new entity, ready to be stored.
 #[derive(Debug)]
-struct Encoded<E: Entity> {
-    state: State<E>,
-    head: Vec<u8>,
-    schemas: Option<Vec<u8>>,
+pub(super) struct Encoded<E: Entity> {
+    pub(super) state: State<E>,
+    pub(super) head: Vec<u8>,
+    pub(super) schemas: Option<Vec<u8>>,
 }
 
 impl<E: Entity> Prepared<E> {
@@ -47,24 +46,20 @@ impl<E: Entity> Prepared<E> {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
-
-    /// What is stored of a child, where no hook has a say: what its index entries are made of, its parent, and the bodies of its rows.
-    pub(crate) fn encoded(&self) -> Result<(Indexed<'_>, EntityId, &[u8], Option<&[u8]>)> {
-        let Work::Ready(encoded) = &self.work else {
-            return Err(Error::violation("", "is not ready: hooks have a say in it"));
-        };
-        let Encoded { state, head, schemas } = &**encoded;
-        let parent = state
-            .lineage
-            .parent(E::KIND)
-            .ok_or_else(|| Error::violation(parent_pointer(E::KIND), "is required"))?;
-        Ok((E::indexed(self.id, state), parent, head, schemas.as_deref()))
-    }
 }
 
 /// Gives the id, and where no hook has a say checks the rules and encodes; needs no view.
 pub(crate) fn prepare<E: Entity>(settings: &Settings, actor: &str, new: E::New) -> Result<Prepared<E>> {
-    let id = settings.environment.ids.next_id(settings.environment.clock.now());
+    prepare_as(settings, actor, next_id(settings), new)
+}
+
+/// As [`prepare`], under this id.
+pub(super) fn prepare_as<E: Entity>(
+    settings: &Settings,
+    actor: &str,
+    id: Uuid,
+    new: E::New,
+) -> Result<Prepared<E>> {
     if settings.hooks.is_empty() {
         let encoded = encode::<E>(actor, id, new)?;
         let bytes = encoded.bytes();
@@ -80,14 +75,18 @@ pub(crate) fn prepare<E: Entity>(settings: &Settings, actor: &str, new: E::New) 
     Ok(Prepared { id, work, bytes })
 }
 
+pub(super) fn next_id(settings: &Settings) -> Uuid {
+    settings.environment.ids.next_id(settings.environment.clock.now())
+}
+
 impl<E: Entity> Encoded<E> {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.head.len() + self.schemas.as_ref().map_or(0, Vec::len)
     }
 }
 
 /// Checks the rules and encodes.
-fn encode<E: Entity>(actor: &str, id: Uuid, fields: E::New) -> Result<Encoded<E>> {
+pub(super) fn encode<E: Entity>(actor: &str, id: Uuid, fields: E::New) -> Result<Encoded<E>> {
     let mut violations = Violations::default();
     rules::check::<E>(&fields, &mut violations);
     if E::named_parent(&fields).is_none() && E::KIND != EntityKind::Store {
@@ -164,23 +163,7 @@ impl Parents {
         if let Some(&known) = self.lineages.get(&parent) {
             return Ok(known);
         }
-        let found = stage.read(|view| match parent {
-            EntityId::Store(store) => {
-                let exists = view.head::<DataStore, _>(store.uuid(), |_| Ok(()))?.is_some();
-                Ok(exists.then_some(Lineage {
-                    store: Some(store),
-                    asset: None,
-                }))
-            }
-            EntityId::Asset(asset) => {
-                let store = view.head::<DataAsset, _>(asset.uuid(), |head| Ok(head.lineage().store))?;
-                Ok(store.map(|store| Lineage {
-                    store,
-                    asset: Some(asset),
-                }))
-            }
-            EntityId::Set(_) => Ok(None),
-        })?;
+        let found = stage.read(|view| lineage_under(view, parent))?;
         let lineage = found.ok_or_else(|| Error::not_found(vec![parent]))?;
         self.lineages.insert(parent, lineage);
         Ok(lineage)
@@ -188,6 +171,27 @@ impl Parents {
 
     fn inherited(&mut self, stage: &Stage<'_>, lineage: Lineage) -> Result<Inherited> {
         stage.read(|view| view.inherited(lineage, &mut self.inherited))
+    }
+}
+
+/// The lineage of the children of `parent`, if it is there. It is the same as long as it is.
+pub(super) fn lineage_under(view: &TenantView<'_>, parent: EntityId) -> Result<Option<Lineage>> {
+    match parent {
+        EntityId::Store(store) => {
+            let exists = view.head::<DataStore, _>(store.uuid(), |_| Ok(()))?.is_some();
+            Ok(exists.then_some(Lineage {
+                store: Some(store),
+                asset: None,
+            }))
+        }
+        EntityId::Asset(asset) => {
+            let store = view.head::<DataAsset, _>(asset.uuid(), |head| Ok(head.lineage().store))?;
+            Ok(store.map(|store| Lineage {
+                store,
+                asset: Some(asset),
+            }))
+        }
+        EntityId::Set(_) => Ok(None),
     }
 }
 

@@ -198,7 +198,7 @@ struct Gone {
     version: u64,
     schema_row: bool,
     /// The key of its entry in the index that does not lie under its parent.
-    apart: Vec<u8>,
+    apart: [u8; keys::TENANT + 2 * keys::ID],
 }
 
 impl Gone {
@@ -266,14 +266,12 @@ fn stage_rows_gone(
     } in gone
     {
         if !is_run {
-            stage
-                .batch
-                .delete(Keyspace::Set, keys::entity(tenant, id).to_vec());
+            stage.batch.delete(Keyspace::Set, keys::entity(tenant, id));
             if schema_row {
                 stage.delete_schemas(tenant, id);
             }
         }
-        index::stage_gone_apart(&mut stage.batch, apart);
+        index::stage_gone_apart(&mut stage.batch, &apart);
         descendants.push(DescendantRecord {
             id: id.into_bytes(),
             version,

@@ -147,7 +147,7 @@ fn append(
     let key = keys::change(tenant, sequence);
     let body = codec::encode(&record).map_err(encoding_failed)?;
     let value = envelope::seal(Keyspace::Change, &key, &body);
-    stage.batch.put(Keyspace::Change, key.to_vec(), value);
+    stage.batch.put(Keyspace::Change, key, value);
     stage.next_change = Some(sequence + 1);
     retention::trim_as_it_goes(stage, tenant, sequence)
 }

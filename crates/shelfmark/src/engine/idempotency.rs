@@ -190,7 +190,7 @@ impl Request {
             stage.batch.delete(Keyspace::RequestByExpiry, entry);
         }
         let value = envelope::seal(Keyspace::Request, &key, &body);
-        stage.batch.put(Keyspace::Request, key.to_vec(), value);
+        stage.batch.put(Keyspace::Request, key, value);
         let entry = keys::request_by_expiry(&key, expiry);
         stage.batch.put(Keyspace::RequestByExpiry, entry, Vec::new());
         Ok(())
@@ -394,7 +394,7 @@ pub(crate) fn sweep(stage: &mut Stage<'_>, limit: usize) -> Result<usize> {
     let swept = expired.len();
     for entry in expired {
         if let Some(request) = keys::request_of(&entry) {
-            stage.batch.delete(Keyspace::Request, request.to_vec());
+            stage.batch.delete(Keyspace::Request, request);
         }
         stage.batch.delete(Keyspace::RequestByExpiry, entry);
     }
@@ -511,7 +511,7 @@ mod tests {
         let body = envelope::open(Keyspace::Request, &hers, &value).unwrap();
         commit(&*backend, |batch| {
             let value = envelope::seal(Keyspace::Request, &his, body);
-            batch.put(Keyspace::Request, his.to_vec(), value);
+            batch.put(Keyspace::Request, his, value);
         });
         let error = bob
             .create_once(&key, NewDataStore::new("lake", "s3"))

@@ -153,14 +153,7 @@ impl<'a> Stage<'a> {
         body: &[u8],
         store: Option<StoreId>,
     ) {
-        let key = keys::entity(tenant, id);
-        let space = entities(E::KIND);
-        let value = envelope::seal_with(space, &key, body, |body| {
-            if let Some(store) = store {
-                E::set_store(body, store);
-            }
-        });
-        self.batch.put(space, key.to_vec(), value);
+        put_head::<E>(&mut self.batch, tenant, id, body, store);
     }
 
     /// Stages the schema row of a set.
@@ -170,8 +163,7 @@ impl<'a> Stage<'a> {
 
     /// Stages the removal of a schema row.
     pub(crate) fn delete_schemas(&mut self, tenant: TenantNumber, id: Uuid) {
-        self.batch
-            .delete(Keyspace::SetSchema, keys::entity(tenant, id).to_vec());
+        self.batch.delete(Keyspace::SetSchema, keys::entity(tenant, id));
     }
 
     /// Stages what is derived from a change.
@@ -184,15 +176,32 @@ impl<'a> Stage<'a> {
         if old.schema_row {
             self.delete_schemas(tenant, id);
         }
-        self.batch
-            .delete(entities(E::KIND), keys::entity(tenant, id).to_vec());
+        self.batch.delete(entities(E::KIND), keys::entity(tenant, id));
         index::stage(&mut self.batch, tenant, Some(&E::indexed(id, old)), None);
     }
+}
+
+/// Stages the head of an entity, encoded but for the store that a set inherits from its asset.
+pub(super) fn put_head<E: Entity>(
+    batch: &mut WriteBatch,
+    tenant: TenantNumber,
+    id: Uuid,
+    body: &[u8],
+    store: Option<StoreId>,
+) {
+    let key = keys::entity(tenant, id);
+    let space = entities(E::KIND);
+    let value = envelope::seal_with(space, &key, body, |body| {
+        if let Some(store) = store {
+            E::set_store(body, store);
+        }
+    });
+    batch.put(space, key, value);
 }
 
 /// Stages the schema row of a set.
 pub(super) fn put_schemas(batch: &mut WriteBatch, tenant: TenantNumber, id: Uuid, body: &[u8]) {
     let key = keys::entity(tenant, id);
     let value = envelope::seal(Keyspace::SetSchema, &key, body);
-    batch.put(Keyspace::SetSchema, key.to_vec(), value);
+    batch.put(Keyspace::SetSchema, key, value);
 }

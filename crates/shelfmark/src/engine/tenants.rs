@@ -39,13 +39,13 @@ pub(crate) fn next_number(snapshot: &dyn Snapshot) -> Result<TenantNumber> {
 pub(crate) fn stage_new(batch: &mut WriteBatch, name: &str, number: TenantNumber) {
     let name = name.as_bytes();
     let value = envelope::seal(Keyspace::Tenant, name, &number.0.to_be_bytes());
-    batch.put(Keyspace::Tenant, name.to_vec(), value);
+    batch.put(Keyspace::Tenant, name, value);
     let next = envelope::seal(
         Keyspace::Meta,
         keys::META_NEXT_TENANT,
         &(number.0 + 1).to_be_bytes(),
     );
-    batch.put(Keyspace::Meta, keys::META_NEXT_TENANT.to_vec(), next);
+    batch.put(Keyspace::Meta, keys::META_NEXT_TENANT, next);
 }
 
 /// Stages the removal of a tenant and everything in it.
@@ -53,7 +53,7 @@ pub(crate) fn stage_drop(batch: &mut WriteBatch, name: &str, number: TenantNumbe
     for &space in Keyspace::ALL.iter().filter(|space| space.belongs_to_tenants()) {
         batch.delete_range(space, bounds::tenant(number));
     }
-    batch.delete(Keyspace::Tenant, name.as_bytes().to_vec());
+    batch.delete(Keyspace::Tenant, name.as_bytes());
 }
 
 /// Every tenant, by name.

@@ -219,7 +219,7 @@ impl Backend for Forgetful {
             super::tenants::stage_drop(&mut batch, "acme", number);
             batch.delete(
                 crate::backend::Keyspace::Meta,
-                crate::keyspace::keys::META_NEXT_TENANT.to_vec(),
+                crate::keyspace::keys::META_NEXT_TENANT,
             );
             Ok(batch)
         })

@@ -44,7 +44,7 @@ impl File {
     fn set_meta(&self, key: &[u8], body: Option<&[u8]>) {
         change(&*self.backend(), |batch| match body {
             Some(body) => put(batch, key, body),
-            None => batch.delete(Keyspace::Meta, key.to_vec()),
+            None => batch.delete(Keyspace::Meta, key),
         });
     }
 
@@ -143,11 +143,7 @@ fn damage_to_what_a_catalog_says_of_itself_is_typed() {
     }
     let file = File::new();
     change(&*file.backend(), |batch| {
-        batch.put(
-            Keyspace::Meta,
-            keys::META_OPTIONS.to_vec(),
-            b"not an envelope".to_vec(),
-        );
+        batch.put(Keyspace::Meta, keys::META_OPTIONS, b"not an envelope");
     });
     refused(&file, &options, ErrorKind::Corrupt, "meta");
 }

@@ -254,8 +254,8 @@ mod tests {
             let _open = transaction.open_table(definition(broken)).unwrap();
             let mut batch = WriteBatch::new();
             for row in 0..2_000_u32 {
-                batch.put(Keyspace::Set, row.to_be_bytes().to_vec(), Vec::new());
-                batch.put(Keyspace::Asset, row.to_be_bytes().to_vec(), Vec::new());
+                batch.put(Keyspace::Set, row.to_be_bytes(), Vec::new());
+                batch.put(Keyspace::Asset, row.to_be_bytes(), Vec::new());
             }
             let (spaces, deltas) = batch.into_spaces();
             assert!(apply(&transaction, spaces, deltas).is_err(), "{broken:?}");

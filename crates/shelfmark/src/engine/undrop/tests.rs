@@ -169,7 +169,7 @@ fn a_damaged_record_does_not_stand_in_the_way_of_deletions() {
             let entry = keys::dropped(tenant, Timestamp::default(), root);
             batch.put(Keyspace::Dropped, entry, Vec::new());
             let record = keys::dropped_row(tenant, root, root, RECORD);
-            batch.put(Keyspace::DroppedRow, record, b"nonsense".to_vec());
+            batch.put(Keyspace::DroppedRow, record, b"nonsense");
             Ok(batch)
         })
         .unwrap();

@@ -135,7 +135,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<WriteBatch> {
             let key = from.bytes()?.to_vec();
             match from.byte()? {
                 DELETE => batch.delete(space, key),
-                PUT => batch.put(space, key, from.bytes()?.to_vec()),
+                PUT => batch.put(space, key, from.bytes()?),
                 _ => return None,
             }
         }
@@ -205,12 +205,12 @@ mod tests {
 
     fn batch() -> WriteBatch {
         let mut batch = WriteBatch::new();
-        batch.put(Keyspace::Set, b"a".to_vec(), vec![7; 600]);
-        batch.put(Keyspace::Set, b"b".to_vec(), Vec::new());
-        batch.delete(Keyspace::Set, b"c".to_vec());
+        batch.put(Keyspace::Set, b"a", vec![7; 600]);
+        batch.put(Keyspace::Set, b"b", Vec::new());
+        batch.delete(Keyspace::Set, b"c");
         batch.delete_range(Keyspace::SetByName, KeyRange::prefix(b"x"));
         batch.delete_range(Keyspace::SetByName, KeyRange::new(b"z".to_vec(), None));
-        batch.count(Keyspace::Set, b"p".to_vec(), -3);
+        batch.count(Keyspace::Set, b"p", -3);
         batch
     }
 

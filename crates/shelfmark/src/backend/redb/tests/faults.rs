@@ -7,7 +7,7 @@ const CHILD_DIRECTORY: &str = "SHELFMARK_TEST_LIMITED_DIRECTORY";
 fn fill(backend: &RedbBackend, rows: u32) -> Result<()> {
     commit_as(backend, Durability::Immediate, |batch| {
         for row in 0..rows {
-            batch.put(Keyspace::Set, row.to_be_bytes().to_vec(), vec![7; 1_000]);
+            batch.put(Keyspace::Set, row.to_be_bytes(), vec![7; 1_000]);
         }
     })
 }
@@ -77,7 +77,7 @@ fn what_redb_swallows_does_not_latch() {
     fill(&backend, 2_000).unwrap();
     commit_as(&backend, Durability::Deferred, |batch| {
         for row in 0..60_u32 {
-            batch.put(Keyspace::Set, (row * 30).to_be_bytes().to_vec(), vec![8; 1_000]);
+            batch.put(Keyspace::Set, (row * 30).to_be_bytes(), vec![8; 1_000]);
         }
     })
     .unwrap();
@@ -159,8 +159,8 @@ fn a_panic_of_the_engine_is_corruption_and_latches() {
     storage.0.panic_on_reads.store(true, Ordering::SeqCst);
     let error = commit_as(&backend, Durability::Immediate, |batch| {
         for row in 0..4_000_u32 {
-            batch.put(Keyspace::Set, row.to_be_bytes().to_vec(), vec![1]);
-            batch.put(Keyspace::Asset, row.to_be_bytes().to_vec(), vec![1]);
+            batch.put(Keyspace::Set, row.to_be_bytes(), vec![1]);
+            batch.put(Keyspace::Asset, row.to_be_bytes(), vec![1]);
         }
     });
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Corrupt);
@@ -215,7 +215,7 @@ fn syncing_makes_deferred_commits_durable() {
     let backend = storage.backend();
     put(&backend, b"a", b"1").unwrap();
     commit_as(&backend, Durability::Deferred, |batch| {
-        batch.put(Keyspace::Set, b"b".to_vec(), b"2".to_vec());
+        batch.put(Keyspace::Set, b"b", b"2");
     })
     .unwrap();
     assert_eq!(get_now(&backend, b"b"), Some(b"2".to_vec()));

@@ -108,7 +108,7 @@ fn a_durable_commit_takes_deferred_ones_with_it() {
     let backend = pair.open();
     numbered(&backend, 0..4);
     commit_as(&backend, Durability::Deferred, |batch| {
-        batch.put(Keyspace::Set, b"deferred".to_vec(), Vec::new());
+        batch.put(Keyspace::Set, b"deferred", Vec::new());
     })
     .unwrap();
     assert_eq!(get_now(&pair.after_power_loss().open(), b"deferred"), None);
@@ -303,7 +303,7 @@ fn a_counter_that_is_written_itself_is_the_same_after_recovery() {
     };
     let count = |delta: i64| {
         commit_as(&backend, Durability::Immediate, |batch| {
-            batch.count(Keyspace::Set, b"p".to_vec(), delta);
+            batch.count(Keyspace::Set, b"p", delta);
         })
         .unwrap();
     };
@@ -314,7 +314,7 @@ fn a_counter_that_is_written_itself_is_the_same_after_recovery() {
         // As a repair does.
         commit_as(&backend, Durability::Immediate, |batch| {
             batch.delete(Keyspace::Counter, key.clone());
-            batch.count(Keyspace::Set, b"p".to_vec(), mended);
+            batch.count(Keyspace::Set, b"p", mended);
         })
         .unwrap();
         assert_eq!(counted(&pair.after_power_loss().open()), counted(&backend));
@@ -396,7 +396,7 @@ fn of_two_who_recover_one_applies_the_log() {
     let backend = RedbBackend::create(&path("one"), options(), |_| Ok(())).unwrap();
     numbered(&backend, 0..10);
     commit_as(&backend, Durability::Immediate, |batch| {
-        batch.count(Keyspace::Set, b"p".to_vec(), 5);
+        batch.count(Keyspace::Set, b"p", 5);
     })
     .unwrap();
     std::fs::copy(path("one"), path("two")).unwrap();

@@ -46,7 +46,7 @@ fn commit_as(backend: &RedbBackend, durability: Durability, stage: impl Fn(&mut 
 
 fn put(backend: &RedbBackend, key: &[u8], value: &[u8]) -> Result<()> {
     commit_as(backend, Durability::Immediate, |batch| {
-        batch.put(Keyspace::Set, key.to_vec(), value.to_vec());
+        batch.put(Keyspace::Set, key, value);
     })
 }
 

@@ -301,7 +301,7 @@ fn what_a_creation_deferred_is_durable_when_it_returns() {
     let dir = Dir::new();
     let backend = RedbBackend::create(&dir.path(), options(), |backend| {
         commit_as(backend, Durability::Deferred, |batch| {
-            batch.put(Keyspace::Set, b"k".to_vec(), b"v".to_vec());
+            batch.put(Keyspace::Set, b"k", b"v");
         })
     })
     .unwrap();

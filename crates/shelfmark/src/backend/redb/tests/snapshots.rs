@@ -127,7 +127,7 @@ fn readers_never_see_a_commit_go_away() {
                 Durability::Deferred
             };
             commit_as(&backend, durability, |batch| {
-                batch.put(Keyspace::Set, b"n".to_vec(), number.to_be_bytes().to_vec());
+                batch.put(Keyspace::Set, b"n", number.to_be_bytes());
             })
             .unwrap();
             seen.fetch_max(number, Ordering::SeqCst);
@@ -143,7 +143,7 @@ fn maintenance_is_busy_beside_snapshots_and_gives_space_back() {
     let backend = RedbBackend::create(&path, options(), |backend| {
         commit_as(backend, Durability::Immediate, |batch| {
             for row in 0..3_000_u32 {
-                batch.put(Keyspace::Set, row.to_be_bytes().to_vec(), vec![7; 1_000]);
+                batch.put(Keyspace::Set, row.to_be_bytes(), vec![7; 1_000]);
             }
         })
     })

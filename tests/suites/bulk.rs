@@ -1,0 +1,143 @@
+//! Many creations at once: rows that are made ahead, by two threads, are those that single creations write, and an error names its member.
+
+use std::sync::Arc;
+
+use shelfmark::{
+    AssetId, Batched, Catalog, DataSet, EntityId, ErrorKind, Expectation, NewDataSet, Options, Query,
+    Read as _, Session, SetId, SetSelection, Write as _,
+};
+
+use super::support::{Bed, new_asset, new_set, new_store};
+
+/// Enough for a second thread to help with.
+const MANY: usize = 1_500;
+
+fn sets(assets: &[AssetId], count: usize) -> impl Iterator<Item = NewDataSet> {
+    (0..count).map(move |n| {
+        let name = format!("Set {:04}", n * 7_919 % count);
+        NewDataSet {
+            name: Some(name.clone()),
+            schema: (n % 3 == 0).then(super::support::schema),
+            ..new_set(assets[n % assets.len()], &name.replace(' ', "_"))
+        }
+    })
+}
+
+fn beginning(bed: &Bed, options: &Options) -> (Catalog, Session, [AssetId; 2]) {
+    let catalog = options.on_backend(Arc::clone(&bed.backend)).expect("a catalog");
+    let session = catalog.session("acme", "ann").expect("a session");
+    let store = session.create(new_store("store")).expect("a store").id;
+    let assets = ["one", "two"].map(|name| session.create(new_asset(store, name)).expect("an asset").id);
+    (catalog, session, assets)
+}
+
+fn count(session: &Session) -> u64 {
+    session.count::<DataSet>(SetSelection::All).expect("a count")
+}
+
+#[test]
+fn many_are_stored_as_single_ones_are() {
+    for bed in Bed::all() {
+        let (catalog, session, assets) = beginning(&bed, &Options::new().change_feed(true));
+        let mut all = session.create_all(sets(&assets, MANY)).expect("all of them");
+        let batched = Batched::new().chunk_entities(MANY / 4);
+        all.extend(
+            session
+                .create_batched(sets(&assets, MANY), batched)
+                .expect("in chunks"),
+        );
+        assert!(all.is_sorted(), "{}: ids grow", bed.name);
+        assert!(catalog.check().expect("a check").is_clean(), "{}", bed.name);
+        assert_eq!(count(&session), all.len() as u64);
+        for (new, &id) in sets(&assets, MANY).chain(sets(&assets, MANY)).zip(&all) {
+            let set = session.get(id).expect("a read").expect("a set");
+            assert_eq!((&set.name, Some(set.data_asset_info.id)), (&new.name, new.asset));
+            assert_eq!(set.schema.is_some(), new.schema.is_some());
+        }
+        let changes = session.changes(None, usize::MAX).expect("changes").items;
+        let told: Vec<SetId> = changes
+            .iter()
+            .filter_map(|change| match change.id {
+                EntityId::Set(id) => Some(id),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, all, "{}: in their order", bed.name);
+    }
+}
+
+#[test]
+fn an_error_names_its_member_and_what_stays() {
+    let bed = Bed::in_memory();
+    let (_catalog, session, assets) = beginning(&bed, &Options::new());
+    let store = session
+        .get(assets[0])
+        .expect("a read")
+        .expect("an asset")
+        .data_store_info
+        .id;
+    let gone = session.create(new_asset(store, "gone")).expect("an asset").id;
+    session.delete(gone, Expectation::Any).expect("a deletion");
+    let invalid = |set: &mut NewDataSet| set.qri.clear();
+    let orphan = |set: &mut NewDataSet| set.asset = Some(gone);
+    let with = |faults: &[(usize, &dyn Fn(&mut NewDataSet))]| -> Vec<NewDataSet> {
+        let mut all: Vec<_> = sets(&assets, MANY).collect();
+        for (at, spoil) in faults {
+            spoil(&mut all[*at]);
+        }
+        all
+    };
+    for at in [0, 255, 256, 700, MANY - 1] {
+        for (kind, spoil) in [
+            (ErrorKind::Invalid, &invalid as &dyn Fn(&mut NewDataSet)),
+            (ErrorKind::NotFound, &orphan),
+        ] {
+            let error = session.create_all(with(&[(at, spoil)])).unwrap_err();
+            assert_eq!(error.kind(), kind);
+            assert_eq!(error.bulk().and_then(|bulk| bulk.index), Some(at as u64));
+        }
+    }
+    assert_eq!(count(&session), 0);
+    // The first chunk fails while the second, which holds an invalid member, is made.
+    let two = with(&[(300, &orphan), (700, &invalid)]);
+    let chunks = || Batched::new().chunk_entities(500);
+    let error = session.create_batched(two, chunks()).unwrap_err();
+    let bulk = error.bulk().expect("where it stopped");
+    assert_eq!(
+        (error.kind(), bulk.index, bulk.stored),
+        (ErrorKind::NotFound, Some(300), 0)
+    );
+    assert_eq!(count(&session), 0);
+    let error = session
+        .create_batched(with(&[(700, &invalid)]), chunks())
+        .unwrap_err();
+    let bulk = error.bulk().expect("where it stopped");
+    assert_eq!(
+        (error.kind(), bulk.index, bulk.stored),
+        (ErrorKind::Invalid, Some(700), 500)
+    );
+    assert_eq!(count(&session), 500);
+}
+
+#[test]
+fn a_parent_that_goes_while_members_are_taken_takes_the_call_along() {
+    let bed = Bed::in_memory();
+    let (catalog, session, assets) = beginning(&bed, &Options::new());
+    let going = sets(&assets, MANY).enumerate().map(|(n, set)| {
+        if n == MANY / 2 {
+            session.delete(assets[1], Expectation::Any).expect("a deletion");
+        }
+        set
+    });
+    let error = session.create_all(going).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(
+        error.bulk().and_then(|bulk| bulk.index),
+        Some(1),
+        "the first that has it"
+    );
+    assert_eq!(count(&session), 0);
+    assert!(catalog.check().expect("a check").is_clean());
+    let page = session.list(&Query::<DataSet>::of(assets[0])).expect("a page");
+    assert!(page.items.is_empty());
+}
