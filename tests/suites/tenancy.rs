@@ -162,6 +162,7 @@ fn reads(at: &impl Read, ids: Family, cursors: &[Cursor; 3], text: &str) -> Vec<
     note_json!(get_json(asset, true));
     note_json!(get_json(set, true));
     note!(get_head(set));
+    note!(remembered::<String>(text.as_bytes()));
     note!(get_many(&[store]));
     note!(get_many(&[asset]));
     note!(get_many(&[set]));
@@ -468,7 +469,10 @@ fn every_public_call_is_tried() {
                 "create_batched",
             ],
         ),
-        (source!("snapshot.rs"), vec!["tenant", "tenants", "stream"]),
+        (
+            source!("snapshot.rs"),
+            vec!["tenant", "tenants", "remember", "stream"],
+        ),
         (
             source!("catalog.rs"),
             vec![
