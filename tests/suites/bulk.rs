@@ -7,6 +7,8 @@ use shelfmark::{
     Read as _, Session, SetId, SetSelection, Write as _,
 };
 
+use shelfmark_testkit::{Fault, FaultyBackend};
+
 use super::support::{Bed, new_asset, new_set, new_store};
 
 /// Enough for a second thread to help with.
@@ -140,4 +142,37 @@ fn a_parent_that_goes_while_members_are_taken_takes_the_call_along() {
     assert!(catalog.check().expect("a check").is_clean());
     let page = session.list(&Query::<DataSet>::of(assets[0])).expect("a page");
     assert!(page.items.is_empty());
+}
+
+#[test]
+fn what_has_failed_without_a_doubt_is_not_stored() {
+    // Chunks of all, some with a second thread and some without.
+    for (count, chunk) in [(3, 3), (3, 2), (MANY, MANY), (MANY, 500)] {
+        for nth in 1.. {
+            let bed = Bed::in_memory();
+            let faulty = FaultyBackend::new(Arc::clone(&bed.backend));
+            let faults = faulty.faults();
+            let catalog = Options::new().on_backend(Arc::new(faulty)).expect("a catalog");
+            let session = catalog.session("acme", "ann").expect("a session");
+            let store = session.create(new_store("store")).expect("a store").id;
+            let asset = session.create(new_asset(store, "one")).expect("an asset").id;
+            faults.arm(Fault::snapshot(ErrorKind::Io).nth(nth));
+            let created = session.create_batched(sets(&[asset], count), Batched::new().chunk_entities(chunk));
+            let struck = faults.struck() > 0;
+            faults.disarm();
+            let stored = self::count(&session);
+            match created {
+                Ok(ids) => assert_eq!((ids.len(), stored), (count, count as u64)),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+                    let told = error.bulk().expect("how far it got").stored;
+                    assert_eq!(told, stored, "snapshot {nth}");
+                    assert!(stored < count as u64, "all are stored, and it failed: {error}");
+                }
+            }
+            if !struck {
+                break;
+            }
+        }
+    }
 }

@@ -214,29 +214,31 @@ impl Session {
         let mut members = members.into_iter().peekable();
         let mut ids = Vec::new();
         let mut stored = 0;
-        let mut next = Many::<N::Entity>::take(self, &mut members, most, true);
+        // Made while the one before it was committed.
+        let mut ahead = None;
         loop {
+            let chunk = match ahead.take() {
+                Some(chunk) => chunk,
+                // Nothing is read for no member: what is stored has not failed.
+                None if members.peek().is_none() => return Ok(ids),
+                None => Many::<N::Entity>::take(self, &mut members, most, true),
+            };
             let chunk =
-                next.map_err(|(index, error)| error.at_bulk_index(Some(stored + index as u64), stored))?;
-            if chunk.ids().is_empty() {
-                return Ok(ids);
-            }
+                chunk.map_err(|(index, error)| error.at_bulk_index(Some(stored + index as u64), stored))?;
             // Here, where it is known what this thread is inside of, and what it gives replays.
             self.outside_of_writes(|| ())
                 .map_err(|error| error.at_bulk_index(None, stored))?;
             let commit = self.inner.commit_options(self.durability);
             let commit = || self.commit_chunk(commit, &chunk);
-            let committed;
             let pays = are_two() && chunk.ids().len() >= MADE_MEANWHILE;
-            (committed, next) = if pays && members.peek().is_some() {
+            let committed = if pays && members.peek().is_some() {
                 thread::scope(|scope| {
                     let committing = scope.spawn(commit);
-                    let next = Many::take(self, &mut members, most, false);
-                    let committed = committing.join();
-                    (committed.unwrap_or_else(|payload| resume_unwind(payload)), next)
+                    ahead = Some(Many::take(self, &mut members, most, false));
+                    committing.join().unwrap_or_else(|payload| resume_unwind(payload))
                 })
             } else {
-                (commit(), Many::take(self, &mut members, most, true))
+                commit()
             };
             committed.map_err(|(position, error)| {
                 error.at_bulk_index(position.map(|position| stored + position as u64), stored)
