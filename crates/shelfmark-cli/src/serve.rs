@@ -12,8 +12,6 @@ use shelfmark::Options;
 use shelfmark_http::{Authentication, Claims, Config, Jwt, Principal, RateLimits};
 use tracing_subscriber::EnvFilter;
 
-use crate::log::{Fields, Lines};
-
 /// Whom requests speak for where there is no authentication.
 const ANONYMOUS: (&str, &str) = ("default", "anonymous");
 /// Whom the development token speaks for, by default.
@@ -112,16 +110,12 @@ impl Serve {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(io::stderr);
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal());
         if self.log_json {
             subscriber.json().flatten_event(true).init();
-        } else if io::stderr().is_terminal() {
-            subscriber.init();
         } else {
-            subscriber
-                .fmt_fields(Fields)
-                .event_format(Lines::default())
-                .init();
+            subscriber.init();
         }
     }
 

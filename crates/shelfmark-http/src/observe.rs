@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::admission::{self, Admission, Caller};
 use crate::answers;
@@ -40,27 +41,22 @@ pub(crate) async fn admit_and_observe(State(app): State<App>, request: Request, 
 }
 
 async fn answer(app: &App, began: Instant, admission: Admission, request: Request, next: Next) -> Response {
-    let trace_id = TraceId::of(request.headers());
-    // What is logged on the way is found by it: all else is in the line at the end.
-    let span = tracing::info_span!("request", trace_id = trace_id.as_str());
-    answer_within(app, began, admission, trace_id.as_str(), request, next)
-        .instrument(span)
-        .await
-}
-
-async fn answer_within(
-    app: &App,
-    began: Instant,
-    admission: Admission,
-    trace_id: &str,
-    request: Request,
-    next: Next,
-) -> Response {
     let Admission { caller, refusal } = admission;
+    let trace_id = TraceId::of(request.headers());
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
-    let principal = caller.clone().map(|Caller(principal)| principal);
+    let span = tracing::info_span!(
+        "request",
+        trace_id = trace_id.as_str(),
+        method = method.as_str(),
+        route,
+        tenant = caller.as_ref().map(|caller| caller.0.tenant.as_str()),
+        subject = caller.as_ref().map(|caller| caller.0.subject.as_str()),
+        status = Empty,
+        duration_ms = Empty
+    );
+    let may_write = caller.is_some() && !admission::is_read(&method);
     let too_long = uri
         .path_and_query()
         .is_some_and(|target| target.as_str().len() > MAX_URI);
@@ -77,25 +73,28 @@ async fn answer_within(
             // The payload may hold anything, so not even the log has it: the panic hook has told it.
             .unwrap_or_else(|_| Failure::internal("a handler panicked").into_response()),
     };
-    let response = drain(request, respond).await;
-    if principal.is_some() && !admission::is_read(&method) {
+    let response = drain(request, respond).instrument(span.clone()).await;
+    if may_write {
         app.written.send_modify(|written| *written += 1);
     }
-    let (mut response, failure) = error::seal(response, uri.path(), trace_id);
+    let (mut response, failure) = error::seal(response, uri.path(), trace_id.as_str());
     private(response.headers_mut());
     let status = response.status().as_u16();
     let duration = began.elapsed();
     app.metrics
         .request(route, method_label(&method), status, duration);
-    let tenant = principal.as_ref().map(|principal| principal.tenant.as_str());
-    let subject = principal.as_ref().map(|principal| principal.subject.as_str());
-    let duration_ms = duration.as_secs_f64() * 1000.0;
-    match failure.as_ref().and_then(|failure| failure.private.as_deref()) {
-        Some(private) => {
-            tracing::error!(%method, route, tenant, subject, status, duration_ms, private, "request failed");
-        }
-        None => tracing::info!(%method, route, tenant, subject, status, duration_ms, "request"),
-    }
+    // In one call, since whoever writes logs puts the fields together anew with each.
+    tracing::record_all!(
+        span,
+        status = status,
+        duration_ms = duration.as_secs_f64() * 1000.0
+    );
+    span.in_scope(
+        || match failure.as_ref().and_then(|failure| failure.private.as_deref()) {
+            Some(private) => tracing::error!(private, "request failed"),
+            None => tracing::info!("request"),
+        },
+    );
     response
 }
 
