@@ -12,9 +12,10 @@ const BEGIN: &str = "<!-- the table's main rows: begin -->\n";
 const END: &str = "<!-- the table's main rows: end -->\n";
 
 /// Of each row the lines that have such a text in their name, the first where several have.
-const MAIN: [(&str, &str); 36] = [
+const MAIN: [(&str, &str); 39] = [
     ("1", "against SQLite"),
     ("1", "all rows in one table of raw redb"),
+    ("1", "heads alone in one table of raw redb"),
     ("1", "against LMDB"),
     ("2", "against SQLite"),
     ("3", "against SQLite"),
@@ -31,7 +32,8 @@ const MAIN: [(&str, &str); 36] = [
     ("7", "LMDB with records"),
     ("8", "first page"),
     ("8", "by cursor"),
-    ("9", ""),
+    ("9", "again on the same state"),
+    ("9", "each after a commit"),
     ("10", ""),
     ("11", "in one row"),
     ("12", "contiguous"),
@@ -45,6 +47,7 @@ const MAIN: [(&str, &str); 36] = [
     ("19", "recovery on"),
     ("20", "all in one transaction"),
     ("21", "one store's"),
+    ("21", "each after a commit"),
     ("22", "1 task(s)"),
     ("22", "64 task(s)"),
     ("22", "list of"),
