@@ -28,7 +28,8 @@ impl Storm {
     }
 }
 
-/// Runs `operation` with numbers from `first` on, `each` times in each of `threads` threads at once.
+/// Runs `operation` with numbers from `first` on, `each` times in each of `threads` threads at once. The clock runs from the first thread's
+/// beginning to the last one's end, as they saw it: the thread that waits for them may be woken when they are done already.
 pub fn storm<W>(
     threads: usize,
     each: usize,
@@ -41,31 +42,34 @@ pub fn storm<W>(
         let running: Vec<_> = (0..threads)
             .map(|thread| {
                 let (barrier, operation, worker) = (&barrier, &operation, &worker);
-                scope.spawn(move || -> Result<Vec<Duration>> {
+                scope.spawn(move || -> Result<(Instant, Instant, Vec<Duration>)> {
                     let worker = worker();
                     barrier.wait();
                     let mut worker = worker?;
                     let mut latencies = Vec::with_capacity(each);
+                    let begun = Instant::now();
                     for turn in 0..each {
                         let begin = Instant::now();
                         operation(&mut worker, first + (thread * each + turn) as u64)?;
                         latencies.push(begin.elapsed());
                     }
-                    Ok(latencies)
+                    Ok((begun, Instant::now(), latencies))
                 })
             })
             .collect();
         barrier.wait();
-        let begin = Instant::now();
+        let mut span: Option<(Instant, Instant)> = None;
         let mut latencies = Vec::with_capacity(threads * each);
         for thread in running {
-            latencies.extend(
-                thread
-                    .join()
-                    .map_err(|_| "a thread of the measurement panicked")??,
-            );
+            let (begun, ended, own) = thread
+                .join()
+                .map_err(|_| "a thread of the measurement panicked")??;
+            span = Some(span.map_or((begun, ended), |(first, last)| {
+                (first.min(begun), last.max(ended))
+            }));
+            latencies.extend(own);
         }
-        let elapsed = begin.elapsed();
+        let elapsed = span.map_or(Duration::ZERO, |(first, last)| last - first);
         latencies.sort();
         Ok(Storm { elapsed, latencies })
     })

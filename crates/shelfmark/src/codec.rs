@@ -43,6 +43,11 @@ where
     wincode::config::deserialize_exact(body, DECODE).map_err(|error| error.to_string())
 }
 
+/// A text of a decoded body as an entity has it.
+pub(crate) fn owned(text: &Option<Cow<'_, str>>) -> Option<String> {
+    text.as_deref().map(str::to_owned)
+}
+
 /// Free JSON as it is stored: compact text.
 pub(crate) fn json_text(object: Option<&JsonObject>) -> Result<Option<Cow<'static, str>>, String> {
     let text = object

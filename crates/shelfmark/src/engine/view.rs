@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::ancestors::InheritedCache;
 use crate::DataAsset;
 use crate::backend::{Direction, KeyRange, Keyspace, Snapshot};
-use crate::entity::{Entity, Head as _, Inherited, State, TypedId as _, skim};
+use crate::entity::{Entity, Head as _, State, TypedId as _, skim};
 use crate::envelope;
 use crate::error::{Error, Result};
 use crate::ids::{AssetId, EntityId, EntityKind, StoreId};
@@ -146,9 +146,7 @@ impl TenantView<'_> {
         let mut found = None;
         let mut schema_row = false;
         self.row::<E, _>(id, |key, value| {
-            let head = decode_head::<E>(key, value)?;
-            schema_row = head.has_schema_row();
-            found = Some(self.bare::<E>(id, key, head)?);
+            schema_row = self.place::<E>(id, key, value, &mut found)?;
             Ok(())
         })?;
         if schemas && schema_row {
@@ -166,11 +164,9 @@ impl TenantView<'_> {
         found.resize_with(ids.len(), || None);
         let mut with_schemas = Vec::new();
         self.rows(entities(E::KIND), ids, &mut |at, key, value| {
-            let head = decode_head::<E>(key, value)?;
-            if schemas && head.has_schema_row() {
+            if self.place(ids[at], key, value, &mut found[at])? && schemas {
                 with_schemas.push(at);
             }
-            found[at] = Some(self.bare::<E>(ids[at], key, head)?);
             Ok(())
         })?;
         self.complete(&mut found, &with_schemas)?;
@@ -187,24 +183,23 @@ impl TenantView<'_> {
         let Some(tenant) = self.number else {
             return Ok(Vec::new());
         };
-        let mut found = Vec::with_capacity(ids.len());
+        let mut found = Vec::new();
+        found.resize_with(ids.len(), || None);
         let mut with_schemas = Vec::new();
-        for (&id, value) in ids.iter().zip(rows) {
-            let key = keys::entity(tenant, id);
-            let head = decode_head::<E>(&key, value)?;
-            if schemas && head.has_schema_row() {
-                with_schemas.push(found.len());
+        for (at, (&id, value)) in ids.iter().zip(rows).enumerate() {
+            if self.place(id, &keys::entity(tenant, id), value, &mut found[at])? && schemas {
+                with_schemas.push(at);
             }
-            found.push(Some(self.bare::<E>(id, &key, head)?));
         }
         self.complete(&mut found, &with_schemas)?;
         Ok(found)
     }
 
-    /// An entity without what lies elsewhere.
-    fn bare<E: Entity>(&self, id: Uuid, key: &[u8], head: E::Head<'_>) -> Result<E> {
-        let state = state_of::<E>(key, head)?;
-        Ok(E::assemble(id, self.name, state, Inherited::default()))
+    /// Puts an entity without what lies elsewhere where it is to be. Gives whether a schema row belongs to it.
+    fn place<E: Entity>(&self, id: Uuid, key: &[u8], value: &[u8], place: &mut Option<E>) -> Result<bool> {
+        let space = entities(E::KIND);
+        let body = envelope::open(space, key, value)?;
+        E::place(body, id, self.name, place).map_err(|what| Error::corrupt(space, key, what))
     }
 
     /// Adds what lies elsewhere: the schemas of those at `with_schemas`, and what each inherits.

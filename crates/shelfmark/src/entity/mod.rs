@@ -269,6 +269,18 @@ pub trait Stored: sealed::Sealed + Sized {
     where
         Self: Entity;
 
+    /// Puts the entity of an encoded head where it is to be, since it is large to move, without schemas and what it inherits. Gives whether a
+    /// schema row belongs to it.
+    fn place(body: &[u8], id: uuid::Uuid, tenant: &str, place: &mut Option<Self>) -> Result<bool, String>
+    where
+        Self: Entity,
+    {
+        let state = Self::state(Self::decode_head(body)?)?;
+        let schema_row = state.schema_row;
+        *place = Some(Self::assemble(id, tenant, state, Inherited::default()));
+        Ok(schema_row)
+    }
+
     /// The ids of its ancestors, as it shows them.
     fn lineage(&self) -> Lineage {
         Lineage::default()

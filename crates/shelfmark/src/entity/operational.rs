@@ -8,7 +8,7 @@ use wincode::{SchemaRead, SchemaWrite};
 use super::JsonObject;
 use super::reader::Reader;
 use super::rules::Checker;
-use crate::codec::{json_text, parse_json_text};
+use crate::codec::{json_text, owned, parse_json_text};
 use crate::sortkey::Scalar;
 use crate::time::Timestamp;
 
@@ -138,7 +138,7 @@ pub(super) fn record(operational: &Operational) -> Result<OperationalRecord<'_>,
     })
 }
 
-pub(super) fn from_record(record: OperationalRecord<'_>) -> Result<Operational, String> {
+pub(super) fn from_record(record: &OperationalRecord<'_>) -> Result<Operational, String> {
     let OperationalRecord {
         size,
         row_count,
@@ -160,22 +160,22 @@ pub(super) fn from_record(record: OperationalRecord<'_>) -> Result<Operational, 
             selection_script,
             additional_properties,
         }) => Some(TableConnectionInfo {
-            table_name: table_name.map(Cow::into_owned),
-            selection_script: selection_script.map(Cow::into_owned),
+            table_name: owned(table_name),
+            selection_script: owned(selection_script),
             additional_properties: parse_json_text(additional_properties.as_deref())?,
         }),
     };
     Ok(Operational {
-        size,
-        status: status.map(Cow::into_owned),
+        size: *size,
+        status: owned(status),
         end_date: end_date.map(Timestamp::from_millis_lossy),
-        location: location.map(Cow::into_owned),
-        row_count,
+        location: owned(location),
+        row_count: *row_count,
         start_date: start_date.map(Timestamp::from_millis_lossy),
-        log_message: log_message.map(Cow::into_owned),
-        table_owner: table_owner.map(Cow::into_owned),
+        log_message: owned(log_message),
+        table_owner: owned(table_owner),
         last_load_time: last_load_time.map(Timestamp::from_millis_lossy),
-        content_updated,
+        content_updated: *content_updated,
         last_update_time: last_update_time.map(Timestamp::from_millis_lossy),
         table_connection_info,
     })

@@ -243,7 +243,7 @@ pub(super) fn set(head: SetHead<'_>, around: &Around<'_>, text: &mut Vec<u8>) ->
         operational,
     } = head;
     let (schema, additional_schemas) = around.schemas.map_or(Ok((None, Vec::new())), schema::decode)?;
-    let operational = operational.map(operational::from_record).transpose()?;
+    let operational = operational.as_ref().map(operational::from_record).transpose()?;
     let mut object = Object::begin(text, around.id);
     object.text(member!("qri"), &qri);
     object.text_if_any(member!("name"), name.as_deref());
