@@ -178,7 +178,14 @@ async fn step<E: Resource>(mut state: State) -> Option<(Bytes, State)> {
     if state.app.is_stopping() {
         return Some(state.end(&Failure::stopping()));
     }
-    let chunk = match state.lines.chunk(&state.app).await {
+    let mut stopping = state.app.stopping.subscribe();
+    let chunk = tokio::select! {
+        biased;
+        chunk = state.lines.chunk(&state.app) => chunk,
+        // The client may be long in sending the next line; nothing of it was tried.
+        _ = stopping.wait_for(|stopping| *stopping) => Err(Failure::stopping()),
+    };
+    let chunk = match chunk {
         Ok(chunk) if chunk.is_empty() => return None,
         Ok(chunk) => chunk,
         Err(failure) => return Some(state.end(&failure)),
