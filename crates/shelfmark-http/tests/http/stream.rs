@@ -10,9 +10,9 @@ use shelfmark_testkit::Fault;
 
 use crate::support::{ANN, Server, asset, set};
 
-const NDJSON: &str = "application/x-ndjson";
+pub const NDJSON: &str = "application/x-ndjson";
 
-fn answers(text: &str) -> Vec<Value> {
+pub fn answers(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect()
