@@ -7,6 +7,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args};
 use shelfmark::Options;
 use shelfmark_http::{Authentication, Claims, Config, Jwt, Principal, RateLimits};
@@ -29,10 +30,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Accept this bearer token, with all scopes. For development: others on this machine can see it.
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", value_parser = NonEmptyStringValueParser::new())]
     dev_token: Option<String>,
     /// The tenant that the development token speaks for.
-    #[arg(long, value_name = "TENANT", default_value = DEVELOPER.0)]
+    #[arg(long, value_name = "TENANT", default_value = DEVELOPER.0, value_parser = NonEmptyStringValueParser::new())]
     dev_tenant: String,
     /// Accept the bearer tokens of a file: token, tenant, subject and scopes a line. For development.
     #[arg(long, value_name = "PATH")]
@@ -44,10 +45,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "PATH", requires = "issuer", requires = "audience")]
     secret_file: Option<PathBuf>,
     /// The `iss` that JSON Web Tokens must have.
-    #[arg(long, value_name = "ISSUER", requires = "keys")]
+    #[arg(long, value_name = "ISSUER", requires = "keys", value_parser = NonEmptyStringValueParser::new())]
     issuer: Option<String>,
     /// The `aud` that JSON Web Tokens must have.
-    #[arg(long, value_name = "AUDIENCE", requires = "keys")]
+    #[arg(long, value_name = "AUDIENCE", requires = "keys", value_parser = NonEmptyStringValueParser::new())]
     audience: Option<String>,
     /// The claim that names the tenant.
     #[arg(long, value_name = "CLAIM", default_value = "tenantId")]

@@ -166,6 +166,20 @@ fn it_tells_what_is_wrong_with_its_options() {
             vec!["--no-rate-limit", "--reads-per-minute", "3"],
             "--reads-per-minute",
         ),
+        // As from a variable of the shell that is not set.
+        (vec!["--dev-token", "", "--token-file", "/nowhere"], "--dev-token"),
+        (
+            vec!["--dev-token", "t", "--dev-tenant", "", "--token-file", "/nowhere"],
+            "--dev-tenant",
+        ),
+        (
+            vec!["--secret-file", "/nowhere", "--issuer", "", "--audience", "a"],
+            "--issuer",
+        ),
+        (
+            vec!["--secret-file", "/nowhere", "--issuer", "i", "--audience", ""],
+            "--audience",
+        ),
     ] {
         let mut all = vec!["--file", path];
         all.extend(arguments);

@@ -55,17 +55,19 @@ impl Answer {
     }
 }
 
-/// What a remembered answer depends on beside the state: the router with its options, and of the request the host, which links begin with, path and query.
+/// What a remembered answer depends on beside the state: the router with its options, and of the request the host, which links begin with, path and query,
+/// as they were sent and as they were routed.
 pub(crate) struct Key(Vec<u8>);
 
 impl Key {
     /// That of a GET.
     pub(crate) fn of(app: &App, uri: &Uri, headers: &HeaderMap, extensions: &Extensions) -> Self {
-        // As it was sent, whatever router this one is mounted in.
-        let uri = extensions.get().map_or(uri, |OriginalUri(uri)| uri);
+        // As it was sent, which links show; and as a service around this router may have made of it, which chooses the answer.
+        let sent = extensions.get().map_or(uri, |OriginalUri(sent)| sent);
         let host = headers.get(HOST).map_or(&[][..], HeaderValue::as_bytes);
-        let authority = uri.authority().map_or("", Authority::as_str);
-        let target = uri.path_and_query().map_or("", |target| target.as_str());
+        let authority = sent.authority().map_or("", Authority::as_str);
+        let target = target_of(sent);
+        let routed = target_of(uri);
         let mut key = Vec::with_capacity(24 + host.len() + authority.len() + target.len());
         key.extend_from_slice(b"http\n");
         key.extend_from_slice(&app.number.to_be_bytes());
@@ -75,6 +77,10 @@ impl Key {
             key.push(b'\n');
         }
         key.extend_from_slice(target.as_bytes());
+        if routed != target {
+            key.push(b'\n');
+            key.extend_from_slice(routed.as_bytes());
+        }
         Self(key)
     }
 
@@ -84,6 +90,10 @@ impl Key {
             state.remember(&self.0, answer.text.len(), Arc::new(answer.clone()));
         }
     }
+}
+
+fn target_of(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("", |target| target.as_str())
 }
 
 /// What is remembered as the answer to this GET, made from the newest state.

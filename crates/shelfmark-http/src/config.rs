@@ -44,6 +44,7 @@ pub struct Config {
     pub(crate) body_limit: usize,
     pub(crate) body_deadline: Duration,
     pub(crate) header_deadline: Duration,
+    pub(crate) write_deadline: Duration,
     pub(crate) max_ids: usize,
     pub(crate) max_running: usize,
     pub(crate) max_waiting: usize,
@@ -62,6 +63,7 @@ impl Config {
             body_limit: 8 << 20,
             body_deadline: Duration::from_secs(30),
             header_deadline: Duration::from_secs(10),
+            write_deadline: Duration::from_secs(30),
             max_ids: 1000,
             max_running: 64,
             max_waiting: 1024,
@@ -104,6 +106,13 @@ impl Config {
     #[must_use]
     pub fn header_deadline(mut self, deadline: Duration) -> Self {
         self.header_deadline = deadline;
+        self
+    }
+
+    /// How long a client may take nothing of an answer, while there is more of it, before [`serve`](crate::serve) closes the connection. 30 seconds by default.
+    #[must_use]
+    pub fn write_deadline(mut self, deadline: Duration) -> Self {
+        self.write_deadline = deadline;
         self
     }
 

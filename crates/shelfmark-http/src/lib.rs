@@ -39,6 +39,7 @@ mod rate;
 mod request;
 mod routes;
 mod server;
+mod stall;
 
 pub use auth::{Algorithm, Authentication, AuthenticationError, Claims, Jwt, Principal, Scope};
 pub use config::{Config, RateLimits};

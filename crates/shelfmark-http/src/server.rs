@@ -1,4 +1,4 @@
-//! Running the facade on a listener: deadlines for headers, and an orderly end.
+//! Running the facade on a listener: deadlines for headers and for who takes an answer, and an orderly end.
 
 use std::future::Future;
 use std::io;
@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use crate::app::App;
 use crate::config::Config;
 use crate::routes;
+use crate::stall::Impatient;
 
 /// How long to wait after a failure to accept: usually too many files are open.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -45,8 +46,12 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let header_deadline = config.header_deadline;
-    let shutdown_deadline = config.shutdown_deadline;
+    let Config {
+        header_deadline,
+        write_deadline,
+        shutdown_deadline,
+        ..
+    } = config;
     let app = App::new(catalog, config);
     let router = routes::assemble(app.clone());
     let connections = GracefulShutdown::new();
@@ -70,7 +75,10 @@ pub async fn serve(
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(header_deadline)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+            .serve_connection(
+                TokioIo::new(Impatient::new(stream, write_deadline)),
+                TowerToHyperService::new(router.clone()),
+            );
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

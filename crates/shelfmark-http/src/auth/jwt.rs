@@ -166,6 +166,10 @@ impl Jwt {
         let algorithm = Algorithm::of(header.alg)
             .filter(|algorithm| self.algorithms.contains(algorithm))
             .ok_or("the token is signed with an algorithm that is not allowed")?;
+        // What it lists must be understood, or the token refused.
+        if header.crit.is_some() {
+            return Err("the token has a critical extension, and none is known".to_owned());
+        }
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);

@@ -1,17 +1,19 @@
 //! The keys that signatures are checked with. A JWKS file is read again when it changes.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::AuthenticationError;
 use super::jwt::Algorithm;
 
-/// How long a look at the file's state stays good.
+/// How long a look at the file stays good.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// One key: which algorithm it is for, and by which id tokens name it.
@@ -65,18 +67,18 @@ pub(super) struct KeyFile {
 struct State {
     keys: Arc<Vec<Key>>,
     looked: Instant,
-    /// Time of the last change, and length.
-    version: Option<(SystemTime, u64)>,
+    /// Of the text that was last seen, good or not; none where the file could not be read.
+    digest: Option<blake3::Hash>,
 }
 
 impl KeyFile {
     pub(super) fn open(path: PathBuf) -> Result<Self, AuthenticationError> {
-        let version = version(&path);
-        let keys = read(&path)?;
+        let text = std::fs::read(&path).map_err(|error| wrong(&path, error))?;
+        let keys = parse(&path, &text)?;
         let state = Mutex::new(State {
             keys: Arc::new(keys),
             looked: Instant::now(),
-            version,
+            digest: Some(blake3::hash(&text)),
         });
         Ok(Self { path, state })
     }
@@ -89,22 +91,30 @@ impl KeyFile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys, unless it is time to look at the file again.
+    /// The keys, unless it is time to look at the file again. Of those who come at that time one is to look.
     fn fresh(&self) -> Option<Arc<Vec<Key>>> {
-        let state = self.lock();
-        (state.looked.elapsed() < LOOK_AGAIN).then(|| state.keys.clone())
+        let mut state = self.lock();
+        if state.looked.elapsed() < LOOK_AGAIN {
+            return Some(state.keys.clone());
+        }
+        state.looked = Instant::now();
+        None
     }
 
-    /// Reads the file if it changed. One that cannot be read leaves the keys as they were: it may be half written.
+    /// Reads the file, and takes its keys if it changed: that is told from its text, since one key is as long as another, and times can be copied. One that cannot be used
+    /// leaves the keys as they were: it may be half written.
     fn look(&self) -> Arc<Vec<Key>> {
-        let version = version(&self.path);
+        let text = std::fs::read(&self.path);
+        let digest = text.as_ref().ok().map(|text| blake3::hash(text));
         let mut state = self.lock();
-        state.looked = Instant::now();
-        if version != state.version {
-            match read(&self.path) {
+        if digest != state.digest {
+            state.digest = digest;
+            let keys = text
+                .map_err(|error| wrong(&self.path, error))
+                .and_then(|text| parse(&self.path, &text));
+            match keys {
                 Ok(keys) => {
                     state.keys = Arc::new(keys);
-                    state.version = version;
                     tracing::info!(path = %self.path.display(), "read the JWKS file again");
                 }
                 Err(error) => tracing::warn!(%error, "keeping the keys of the JWKS file as they were"),
@@ -114,44 +124,47 @@ impl KeyFile {
     }
 }
 
-fn version(path: &std::path::Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn wrong(path: &Path, what: impl fmt::Display) -> AuthenticationError {
+    AuthenticationError(format!("cannot use the JWKS file {}: {what}", path.display()))
+}
+
+/// A JWKS whose keys are looked at one by one: what cannot be read of one says nothing of the others.
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Value>,
 }
 
 /// The keys of a JWKS file that an allowed algorithm can use. Others, symmetric ones among them, are passed over.
-fn read(path: &std::path::Path) -> Result<Vec<Key>, AuthenticationError> {
-    let wrong =
-        |what: String| AuthenticationError(format!("cannot use the JWKS file {}: {what}", path.display()));
-    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let set: JwkSet = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-    let mut keys = Vec::new();
-    for jwk in &set.keys {
-        let algorithm = match &jwk.algorithm {
-            AlgorithmParameters::RSA(_) => Algorithm::Rs256,
-            AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => {
-                Algorithm::Es256
-            }
-            AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
-                Algorithm::EdDsa
-            }
-            _ => continue,
-        };
-        let for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
-        let named = jwk.common.key_algorithm.map(|named| named.to_string());
-        if !for_signatures || named.is_some_and(|named| named != algorithm.name()) {
-            continue;
-        }
-        keys.push(Key {
-            id: jwk.common.key_id.clone(),
-            algorithm,
-            key: DecodingKey::from_jwk(jwk).map_err(|error| wrong(error.to_string()))?,
-        });
-    }
+fn parse(path: &Path, text: &[u8]) -> Result<Vec<Key>, AuthenticationError> {
+    let Set { keys } = serde_json::from_slice(text).map_err(|error| wrong(path, error))?;
+    let keys: Vec<Key> = keys.into_iter().filter_map(usable).collect();
     if keys.is_empty() {
-        return Err(wrong(
-            "it has no key for RS256, ES256 or EdDSA signatures".to_owned(),
-        ));
+        return Err(wrong(path, "it has no key for RS256, ES256 or EdDSA signatures"));
     }
     Ok(keys)
+}
+
+fn usable(jwk: Value) -> Option<Key> {
+    let jwk: Jwk = serde_json::from_value(jwk).ok()?;
+    let algorithm = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => Algorithm::Rs256,
+        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => Algorithm::Es256,
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDsa,
+        _ => return None,
+    };
+    let common = &jwk.common;
+    let for_signatures = matches!(common.public_key_use, None | Some(PublicKeyUse::Signature));
+    let verifies = common
+        .key_operations
+        .as_ref()
+        .is_none_or(|operations| operations.contains(&KeyOperations::Verify));
+    let named = common.key_algorithm.map(|named| named.to_string());
+    if !for_signatures || !verifies || named.is_some_and(|named| named != algorithm.name()) {
+        return None;
+    }
+    Some(Key {
+        id: common.key_id.clone(),
+        algorithm,
+        key: DecodingKey::from_jwk(&jwk).ok()?,
+    })
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use shelfmark::{Change, Position, Session};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{empty, json};
 use crate::admission::Caller;
@@ -170,11 +171,16 @@ struct Follower {
 }
 
 fn follow(follower: Follower) -> Response {
-    let events = stream::unfold(follower, |follower| async move {
-        follower
-            .next()
-            .await
-            .map(|(events, follower)| (Ok::<_, Infallible>(events), follower))
+    // What is logged while events go has the trace id too.
+    let span = tracing::Span::current();
+    let events = stream::unfold(follower, move |follower| {
+        let step = async {
+            follower
+                .next()
+                .await
+                .map(|(events, follower)| (Ok::<_, Infallible>(events), follower))
+        };
+        step.instrument(span.clone())
     });
     let mut response = empty(StatusCode::OK);
     *response.body_mut() = Body::from_stream(events);

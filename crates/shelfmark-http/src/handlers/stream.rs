@@ -16,6 +16,7 @@ use futures_util::stream;
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use shelfmark::{Error, NewEntity, Session, Write};
+use tracing::Instrument as _;
 
 use super::empty;
 use crate::app::App;
@@ -157,10 +158,15 @@ pub(crate) fn create<E: Resource>(app: App, session: Session, body: Body) -> Res
         next: 0,
         done: false,
     };
-    let answers = stream::unfold(state, |state| async move {
-        step::<E>(state)
-            .await
-            .map(|(answers, state)| (Ok::<_, Infallible>(answers), state))
+    // What is logged while the answer goes has the trace id too.
+    let span = tracing::Span::current();
+    let answers = stream::unfold(state, move |state| {
+        let step = async {
+            step::<E>(state)
+                .await
+                .map(|(answers, state)| (Ok::<_, Infallible>(answers), state))
+        };
+        step.instrument(span.clone())
     });
     let mut response = empty(StatusCode::OK);
     *response.body_mut() = Body::from_stream(answers);
@@ -178,7 +184,14 @@ async fn step<E: Resource>(mut state: State) -> Option<(Bytes, State)> {
     if state.app.is_stopping() {
         return Some(state.end(&Failure::stopping()));
     }
-    let chunk = match state.lines.chunk(&state.app).await {
+    let mut stopping = state.app.stopping.subscribe();
+    let chunk = tokio::select! {
+        biased;
+        chunk = state.lines.chunk(&state.app) => chunk,
+        // The client may be long in sending the next line; nothing of it was tried.
+        _ = stopping.wait_for(|stopping| *stopping) => Err(Failure::stopping()),
+    };
+    let chunk = match chunk {
         Ok(chunk) if chunk.is_empty() => return None,
         Ok(chunk) => chunk,
         Err(failure) => return Some(state.end(&failure)),

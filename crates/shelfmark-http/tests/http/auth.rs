@@ -233,15 +233,89 @@ fn keys_of_a_jwks_file_are_read_again_when_it_changes() {
     std::thread::sleep(Duration::from_millis(1100));
     expect(&server, &of_rsa, 200);
     write(&path, &[jwk(&ed, Signing::EdDSA, Some("ed"))]);
+    await_status(&server, &of_ed, 200);
+    expect(&server, &of_rsa, 401);
+}
+
+/// Until the server answers a token with this status.
+#[track_caller]
+fn await_status(server: &Server, token: &str, status: u16) {
     let began = Instant::now();
-    while server.api("GET", "/data-stores").token(&of_ed).send().status != 200 {
+    while server.api("GET", "/data-stores").token(token).send().status != status {
         assert!(
             began.elapsed() < Duration::from_secs(30),
             "the keys stay as they were"
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    expect(&server, &of_rsa, 401);
+}
+
+/// Keys of one kind are of one length, and what copies a file may copy its times as well.
+#[test]
+fn a_key_is_withdrawn_by_a_file_of_the_same_length_and_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jwks.json");
+    let (old, new) = (ed(), ed());
+    write(&path, &[jwk(&old, Signing::EdDSA, Some("key"))]);
+    let before = std::fs::metadata(&path).unwrap();
+    let jwt = Jwt::with_jwks_file(&path, ISSUER, AUDIENCE).unwrap();
+    let server = serving(Authentication::new().with_jwt(jwt));
+    let sign = |key: &EncodingKey| sign(Signing::EdDSA, Some("key"), key, &claims());
+    expect(&server, &sign(&old), 200);
+    let replacement = directory.path().join("replacement");
+    write(&replacement, &[jwk(&new, Signing::EdDSA, Some("key"))]);
+    let file = std::fs::File::options().write(true).open(&replacement).unwrap();
+    file.set_modified(before.modified().unwrap()).unwrap();
+    std::fs::rename(&replacement, &path).unwrap();
+    let after = std::fs::metadata(&path).unwrap();
+    assert_eq!(
+        (after.len(), after.modified().unwrap()),
+        (before.len(), before.modified().unwrap())
+    );
+    await_status(&server, &sign(&new), 200);
+    expect(&server, &sign(&old), 401);
+}
+
+#[test]
+fn a_key_that_is_unusable_or_not_for_signatures_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jwks.json");
+    let (ec, rsa, ed) = (ec(), rsa(), ed());
+    let other = |base: &Jwk, name: &str, value: Value| {
+        let mut jwk = json!(base);
+        jwk[name] = value;
+        jwk
+    };
+    let broken = other(&jwk(&rsa, Signing::RS256, None), "n", "!".into());
+    let for_encryption = other(
+        &jwk(&ed, Signing::EdDSA, None),
+        "key_ops",
+        json!(["encrypt", "wrapKey"]),
+    );
+    let unheard_of = json!({ "kty": "AKP", "alg": "ML-DSA-44", "pub": "AA" });
+    let others = [broken, for_encryption, unheard_of];
+    std::fs::write(&path, json!({ "keys": others }).to_string()).unwrap();
+    assert!(Jwt::with_jwks_file(&path, ISSUER, AUDIENCE).is_err());
+    let good = other(&jwk(&ec, Signing::ES256, None), "key_ops", json!(["verify"]));
+    let all: Vec<&Value> = others.iter().chain([&good]).collect();
+    std::fs::write(&path, json!({ "keys": all }).to_string()).unwrap();
+    let jwt = Jwt::with_jwks_file(&path, ISSUER, AUDIENCE).unwrap();
+    let server = serving(Authentication::new().with_jwt(jwt));
+    expect(&server, &sign(Signing::ES256, None, &ec, &claims()), 200);
+    expect(&server, &sign(Signing::EdDSA, None, &ed, &claims()), 401);
+}
+
+/// What a token says has to be understood is not.
+#[test]
+fn a_token_with_a_critical_extension_is_refused() {
+    let jwt = Jwt::with_secret(SECRET, ISSUER, AUDIENCE).unwrap();
+    let server = serving(Authentication::new().with_jwt(jwt));
+    let header = Header {
+        crit: Some(vec!["exp".into()]),
+        ..Header::new(Signing::HS256)
+    };
+    let token = jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(SECRET)).unwrap();
+    expect(&server, &token, 401);
 }
 
 #[test]

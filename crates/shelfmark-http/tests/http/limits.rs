@@ -2,12 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use shelfmark_http::RateLimits;
+use shelfmark::{NewDataStore, Options, Write as _};
+use shelfmark_http::{Config, RateLimits};
+use shelfmark_testkit::Faults;
 
-use crate::support::{ANN, READER, Response, Server, store};
+use crate::support::{ANN, READER, Response, Server, authentication, store};
 
 #[test]
 fn a_tier_belongs_to_one_subject() {
@@ -287,4 +289,49 @@ fn headers_that_do_not_come_end_the_connection() {
     // Closed, with or without a word: what matters is that the read ends.
     let _ = stream.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+}
+
+/// Whoever takes nothing of an answer holds no connection, and no place among those who follow.
+#[test]
+fn answers_that_are_not_taken_end_the_connection() {
+    let catalog = Options::new().change_feed(true).in_memory().expect("a catalog");
+    let config = Config::new(authentication())
+        .without_rate_limits()
+        .max_followers(1)
+        .write_deadline(Duration::from_millis(200));
+    let server = Server::serving(catalog.clone(), Faults::default(), config);
+    let session = catalog.session("acme", "ann").expect("a session");
+    // A client that follows, and what its answer begins with.
+    let follow = || {
+        let mut stream = server.connect();
+        write!(
+            stream,
+            "GET /api/v1/changes HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {ANN}\r\naccept: text/event-stream\r\n\r\n"
+        )
+        .expect("sent");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("an answer");
+        (stream, answer)
+    };
+    let (_stuck, answer) = follow();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    // Until the other side of the connection holds all that it can, and its place is free again.
+    let began = Instant::now();
+    loop {
+        session
+            .transact(|transaction| {
+                for _ in 0..2000 {
+                    transaction.create(NewDataStore::new("a", "b"))?;
+                }
+                Ok(())
+            })
+            .expect("created");
+        let (_, answer) = follow();
+        if &answer == b"HTTP/1.1 200" {
+            break;
+        }
+        assert_eq!(&answer, b"HTTP/1.1 503");
+        assert!(began.elapsed() < Duration::from_secs(60), "it keeps its place");
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }

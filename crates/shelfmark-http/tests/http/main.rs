@@ -8,6 +8,7 @@ mod changes;
 mod curl;
 mod description;
 mod limits;
+mod logs;
 mod remembered;
 mod statuses;
 mod stream;

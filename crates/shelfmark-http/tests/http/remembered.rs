@@ -2,9 +2,12 @@
 
 use std::num::NonZeroU32;
 
+use axum::extract::Request;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use shelfmark::{Catalog, Expectation, Options, SetId, Write as _};
-use shelfmark_http::{Config, RateLimits};
+use shelfmark_http::{Config, RateLimits, router};
 use shelfmark_testkit::Faults;
 
 use crate::support::{ANN, READER, STRANGER, Server, WRITER, authentication, set};
@@ -163,4 +166,44 @@ fn links_are_those_of_the_request_and_options_those_of_the_router() {
             );
         }
     }
+}
+
+/// Answers by the route that the request came to, where a service around the router sends what has one address to several.
+#[test]
+fn who_is_sent_to_another_route_gets_the_answer_of_that_route() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let catalog = catalog();
+    let set = serving(&catalog, config()).new_set();
+    let facade = router(catalog, config());
+    let service = axum::Router::new().fallback(async move |mut request: Request| {
+        *request.uri_mut() = request.headers()["x-route"].to_str().unwrap().parse().unwrap();
+        TowerToHyperService::new(facade).call(request).await
+    });
+    let service = TowerToHyperService::new(service);
+    let get = |path: &str| {
+        let request = Request::get("/view")
+            .header("authorization", format!("Bearer {ANN}"))
+            .header("x-route", format!("/v1{path}"))
+            .body(axum::body::Body::empty())
+            .unwrap();
+        runtime.block_on(async {
+            let response = service.call(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        })
+    };
+    let seen = |round: usize| -> Vec<_> {
+        let paths = paths(&set);
+        (0..paths.len())
+            .map(|index| get(&paths[(index + round) % paths.len()]))
+            .collect()
+    };
+    let (mut first, mut second) = (seen(0), seen(3));
+    assert!(first.iter().all(|(status, _)| *status == 200), "{first:?}");
+    second.rotate_right(3);
+    assert_eq!(first, second);
+    first.sort();
+    first.dedup();
+    assert_eq!(first.len(), paths(&set).len());
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shelfmark::ErrorKind;
@@ -9,9 +10,9 @@ use shelfmark_testkit::Fault;
 
 use crate::support::{ANN, Server, asset, set};
 
-const NDJSON: &str = "application/x-ndjson";
+pub const NDJSON: &str = "application/x-ndjson";
 
-fn answers(text: &str) -> Vec<Value> {
+pub fn answers(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect()
@@ -167,4 +168,33 @@ fn stores_are_not_streamed() {
     let server = Server::start();
     let response = server.api("POST", "/data-stores").body(NDJSON, "{}\n").send();
     response.fails(415, "UNSUPPORTED_MEDIA_TYPE");
+}
+
+/// A client that is between two lines when the server ends is told so, and not waited for.
+#[test]
+fn a_stream_that_waits_for_a_line_ends_with_the_server() {
+    let mut server = Server::with(|config| {
+        let long = Duration::from_secs(3600);
+        config
+            .without_rate_limits()
+            .body_deadline(long)
+            .shutdown_deadline(long)
+    });
+    let parent = server.new_asset()["id"].clone();
+    let mut stream = server.connect();
+    let line = format!("{}\n", set(&parent));
+    write!(
+        stream,
+        "POST /api/v1/data-sets HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {ANN}\r\ncontent-type: {NDJSON}\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{line}\r\n",
+        line.len()
+    )
+    .unwrap();
+    let mut chunks = Chunks(BufReader::new(stream));
+    assert_eq!(chunks.answer()["status"], 201);
+    server.stop();
+    let last = chunks.answer();
+    assert_eq!((&last["line"], &last["status"]), (&json!(1), &json!(503)));
+    assert_eq!(last["errors"][0]["code"], "SHUTTING_DOWN");
+    drop(chunks);
+    server.join();
 }
