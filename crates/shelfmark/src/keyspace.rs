@@ -110,6 +110,11 @@ impl Keyspace {
         ) && !self.remembers()
     }
 
+    /// Whether its rows are entries of an index: derived, many and short, with a value only where a name is not what its key says.
+    pub const fn is_index(self) -> bool {
+        self.is_derived() && !matches!(self, Keyspace::Counter)
+    }
+
     /// Whether it tells of the past: the change feed, answers to requests, what was dropped. Only these may name an entity that is no more.
     pub const fn remembers(self) -> bool {
         matches!(

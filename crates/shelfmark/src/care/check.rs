@@ -75,7 +75,7 @@ pub(super) fn walk(snapshot: &dyn Snapshot, found: &mut dyn FnMut(Finding, Optio
     walk.changes()?;
     walk.requests()?;
     for &space in Keyspace::ALL {
-        if space.is_derived() && space != Keyspace::Counter {
+        if space.is_index() {
             walk.index(space)?;
         }
     }

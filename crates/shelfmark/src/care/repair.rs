@@ -41,7 +41,7 @@ pub(crate) fn rebuild_indexes(snapshot: &dyn Snapshot) -> Result<WriteBatch> {
     let mut batch = WriteBatch::new();
     for &space in Keyspace::ALL {
         // What is counted does not depend on how texts fold.
-        if space.is_derived() && space != Keyspace::Counter {
+        if space.is_index() {
             batch.delete_range(space, KeyRange::all());
         }
     }

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use ::redb::{CursorError, ReadableTable, StorageError, Table, WriteTransaction};
 
 use super::failure::{from_redb, guard};
+use super::packed::{self, is_packed};
 use super::snapshot::{bounds, definition};
 use crate::backend::two_threads::in_two;
 use crate::backend::{Keyspace, SpaceBatch, WriteOp};
@@ -76,7 +77,11 @@ pub(super) fn apply(
 fn run(transaction: &WriteTransaction, jobs: Vec<Job>) -> Result<()> {
     for Job { space, batch, deltas } in jobs {
         let mut table = transaction.open_table(definition(space)).map_err(from_redb)?;
-        apply_space(&mut table, &batch).map_err(from_redb)?;
+        if is_packed(space) {
+            packed::apply(&mut table, space, &batch)?;
+        } else {
+            apply_space(&mut table, &batch).map_err(from_redb)?;
+        }
         apply_deltas(&mut table, deltas)?;
     }
     Ok(())

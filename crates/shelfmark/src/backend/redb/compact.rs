@@ -6,14 +6,17 @@
 use std::ops::Bound;
 
 use ::redb::{
-    CursorError, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+    CursorError, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table,
     TableDefinition, TableError,
 };
 
 use super::failure::from_redb;
+use super::packed::{self, is_packed};
 use super::snapshot::definition;
 use crate::backend::Keyspace;
 use crate::error::Result;
+
+type Rows<'txn> = Table<'txn, &'static [u8], &'static [u8]>;
 
 /// Each pass ends when it makes no progress; more passes than this have never been of use.
 const PASSES: usize = 8;
@@ -57,6 +60,10 @@ fn is_loose(database: &Database, space: Keyspace) -> Result<bool> {
         Err(error) => return Err(from_redb(error)),
     };
     let stats = table.stats().map_err(from_redb)?;
+    let rows = table.len().map_err(from_redb)?;
+    if is_packed(space) && rows > 1 && packed::is_loose(rows, stats.stored_bytes()) {
+        return Ok(true);
+    }
     let empty = stats.fragmented_bytes();
     let paged = stats.stored_bytes() + stats.metadata_bytes() + empty;
     Ok(empty >= LEAST.max(paged / LOOSE))
@@ -67,23 +74,31 @@ fn pack(database: &Database, space: Keyspace) -> Result<()> {
     {
         let loose = transaction.open_table(definition(space)).map_err(from_redb)?;
         let mut packed = transaction.open_table(PACKED).map_err(from_redb)?;
-        let mut end = packed
-            .upper_bound_mut(Bound::<&[u8]>::Unbounded)
-            .map_err(from_redb)?;
-        for row in loose.iter().map_err(from_redb)? {
-            let (key, value) = row.map_err(from_redb)?;
-            end.insert_before(key.value(), value.value())
-                .map_err(|error| match error {
-                    CursorError::Storage(error) => from_redb(error),
-                    // Keys of a table come in order, each once.
-                    error => from_redb(::redb::Error::Corrupted(error.to_string())),
-                })?;
+        if is_packed(space) {
+            packed::pack(&loose, &mut packed, space)?;
+        } else {
+            copy(&loose, &mut packed)?;
         }
-        end.close().map_err(from_redb)?;
     }
     transaction.delete_table(definition(space)).map_err(from_redb)?;
     transaction
         .rename_table(PACKED, definition(space))
         .map_err(from_redb)?;
     transaction.commit().map_err(from_redb)
+}
+
+fn copy(loose: &Rows<'_>, packed: &mut Rows<'_>) -> Result<()> {
+    let mut end = packed
+        .upper_bound_mut(Bound::<&[u8]>::Unbounded)
+        .map_err(from_redb)?;
+    for row in loose.iter().map_err(from_redb)? {
+        let (key, value) = row.map_err(from_redb)?;
+        end.insert_before(key.value(), value.value())
+            .map_err(|error| match error {
+                CursorError::Storage(error) => from_redb(error),
+                // Keys of a table come in order, each once.
+                error => from_redb(::redb::Error::Corrupted(error.to_string())),
+            })?;
+    }
+    end.close().map_err(from_redb)
 }

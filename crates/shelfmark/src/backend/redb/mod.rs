@@ -11,6 +11,7 @@ mod failure;
 mod log;
 mod milestones;
 mod open;
+mod packed;
 mod place;
 mod snapshot;
 #[cfg(test)]

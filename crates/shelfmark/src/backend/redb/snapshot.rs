@@ -17,6 +17,7 @@ use ::redb::{
 use super::beginnings::{Beginnings, MANY};
 use super::failure::{Latch, from_redb};
 use super::milestones::{Milestones, STRIDE, Way};
+use super::packed::{self, is_packed, is_within};
 use crate::backend::{Direction, KeyRange, Keyspace, Memo, Snapshot};
 use crate::envelope;
 use crate::error::Result;
@@ -128,13 +129,9 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// The next row of the table, within the range or behind it.
-    fn step(&mut self) -> Result<Option<Row<'a>>> {
-        self.step_in_place().map_err(from_redb)
-    }
-
-    /// As [`Walk::step`], with redb's own error: a row is large to move, and one that is matched where it is returned is not.
-    fn step_in_place(&mut self) -> std::result::Result<Option<Row<'a>>, StorageError> {
+    /// The next row of the table, within the range or behind it. With redb's own error: a row is large to move, and one that is matched where it is
+    /// returned is not.
+    fn step(&mut self) -> std::result::Result<Option<Row<'a>>, StorageError> {
         match self.direction {
             Direction::Forward => self.cursor.next(),
             Direction::Reverse => self.cursor.prev(),
@@ -142,18 +139,14 @@ impl<'a> Walk<'a> {
     }
 
     fn is_within(&self, row: &Row<'_>) -> bool {
-        let key = row.0.value();
-        match self.direction {
-            Direction::Forward => self.range.end.as_deref().is_none_or(|end| key < end),
-            Direction::Reverse => key >= self.range.start.as_slice(),
-        }
+        is_within(self.range, row.0.value(), self.direction)
     }
 
     /// Passes over so many rows, and shows to `note` the key of the first of every `STRIDE` but of the very first. Where the range has
     /// fewer, it ends behind the range.
-    fn skip(&mut self, rows: u64, mut note: impl FnMut(&[u8])) -> Result<()> {
+    fn skip(&mut self, rows: u64, note: &mut dyn FnMut(&[u8])) -> Result<()> {
         for passed in 0..rows {
-            match self.step_in_place() {
+            match self.step() {
                 // What is behind the range stays so: looking now and then bounds how far it goes.
                 Ok(Some(ref row)) if passed % SKIPPED_UNSEEN == 0 => {
                     if !self.is_within(row) {
@@ -170,6 +163,21 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
+
+    /// Shows the rows from here on that lie within the range, until `show` breaks.
+    fn show(&mut self, show: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        loop {
+            match self.step() {
+                Ok(Some(ref row)) if self.is_within(row) => {
+                    if show(row.0.value(), row.1.value()).is_break() {
+                        return Ok(());
+                    }
+                }
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(from_redb(error)),
+            }
+        }
+    }
 }
 
 /// What is left of the range from `key` on.
@@ -181,26 +189,6 @@ fn from_on(range: &KeyRange, mut key: Vec<u8>, direction: Direction) -> KeyRange
             KeyRange::new(range.start.clone(), Some(key))
         }
     }
-}
-
-/// The walk at the first row of `range` or behind it, where that is close; `None` where it is to be sought.
-fn walk_on<'a>(
-    (mut rows, mut next): (Walk<'a>, Option<Row<'a>>),
-    range: &'a KeyRange,
-) -> Result<Option<(Walk<'a>, Option<Row<'a>>)>> {
-    if rows.direction == Direction::Reverse {
-        return Ok(None);
-    }
-    for _ in 0..PASSED_ROWS {
-        match &next {
-            Some((key, _)) if key.value() < range.start.as_slice() => next = rows.step()?,
-            _ => {
-                rows.range = range;
-                return Ok(Some((rows, next)));
-            }
-        }
-    }
-    Ok(None)
 }
 
 impl View {
@@ -229,23 +217,21 @@ impl View {
             None => (0, Cow::Borrowed(range)),
         };
         self.latch.read_visiting(|visiting| {
-            let mut walk = Walk::begin(table, &range, direction)?;
             let mut passed = Vec::new();
-            walk.skip(skip - number, |key| passed.push(key.to_vec()))?;
+            let mut note = |key: &[u8]| passed.push(key.to_vec());
+            let mut show = |key: &[u8], value: &[u8]| visiting.run(|| visit(key, value));
+            if is_packed(space) {
+                let mut walk = packed::Walk::new(space, direction);
+                walk.seek(table, &range)?;
+                walk.skip(skip - number, &range, &mut note)?;
+                walk.show(&range, &mut show)?;
+            } else {
+                let mut walk = Walk::begin(table, &range, direction)?;
+                walk.skip(skip - number, &mut note)?;
+                walk.show(&mut show)?;
+            }
             if let Some(way) = way {
                 self.milestones.note(way, number, passed);
-            }
-            loop {
-                match walk.step_in_place() {
-                    Ok(Some(ref row)) if walk.is_within(row) => {
-                        let (key, value) = (row.0.value(), row.1.value());
-                        if visiting.run(|| visit(key, value)).is_break() {
-                            break;
-                        }
-                    }
-                    Ok(_) => break,
-                    Err(error) => return Err(from_redb(error)),
-                }
             }
             Ok(())
         })
@@ -258,6 +244,9 @@ impl Snapshot for View {
             return Ok(false);
         };
         self.latch.read_visiting(|visiting| {
+            if is_packed(space) {
+                return packed::get(table, space, key, |value| visiting.run(|| visit(value)));
+            }
             let Some(found) = table.get(key).map_err(from_redb)? else {
                 return Ok(false);
             };
@@ -269,6 +258,12 @@ impl Snapshot for View {
 
     /// Keys that come in order and lie closely are found by walking from one to the next, a fifth of what looking each up costs.
     fn get_many(&self, space: Keyspace, keys: &[&[u8]], visit: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        if is_packed(space) {
+            for (position, key) in keys.iter().enumerate() {
+                self.get(space, key, &mut |value| visit(position, value))?;
+            }
+            return Ok(());
+        }
         let Some(table) = self.table(space)? else {
             return Ok(());
         };
@@ -343,7 +338,7 @@ impl Snapshot for View {
         self.walk(space, range, direction, skip, visit)
     }
 
-    /// The next range often begins a few rows on, and then needs no seek.
+    /// The next range often begins in the block where the last one ended, and then needs no seek.
     fn scan_each(
         &self,
         space: Keyspace,
@@ -351,6 +346,13 @@ impl Snapshot for View {
         direction: Direction,
         visit: &mut dyn FnMut(usize, &[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()> {
+        if !is_packed(space) {
+            return ranges.iter().enumerate().try_for_each(|(position, range)| {
+                self.scan(space, range, direction, &mut |key, value| {
+                    visit(position, key, value)
+                })
+            });
+        }
         let Some(table) = self.table(space)? else {
             return Ok(());
         };
@@ -364,9 +366,7 @@ impl Snapshot for View {
         let known = kept.as_ref().map(|kept| kept.of(space, direction));
         let mut met = Vec::new();
         self.latch.read_visiting(|visiting| {
-            let mut walk: Option<(Walk<'_>, Option<Row<'_>>)> = None;
-            // Where ranges turn out to lie apart, ever more are sought before walking is tried again.
-            let (mut sought, mut patience) = (0, 1);
+            let mut walk = packed::Walk::new(space, direction);
             for (position, range) in ranges.iter().enumerate().filter(|(_, range)| !range.is_empty()) {
                 let known = known.as_ref().and_then(|known| known(range));
                 if let Some(first) = known {
@@ -378,42 +378,23 @@ impl Snapshot for View {
                         continue;
                     }
                 }
-                let mut there = None;
-                if sought > 0 {
-                    sought -= 1;
-                } else if let Some(walk) = walk.take() {
-                    there = walk_on(walk, range)?;
-                    patience = if there.is_some() {
-                        1
-                    } else {
-                        (patience * 2).min(256)
-                    };
-                    sought = patience - 1;
+                if !walk.go_on(range)? {
+                    walk.seek(table, range)?;
                 }
-                let (mut rows, mut next) = match there {
-                    Some(there) => there,
-                    None => {
-                        let mut rows = Walk::begin(table, range, direction)?;
-                        let first = rows.step()?;
-                        (rows, first)
-                    }
-                };
                 if known.is_some() {
-                    next = rows.step()?;
+                    walk.step()?;
                 } else if keep {
-                    let owned = |(key, value): &Row<'_>| (key.value().to_vec(), value.value().to_vec());
-                    met.push((range, next.as_ref().map(owned)));
+                    let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
+                    met.push((range, walk.entry().map(owned)));
                 }
-                while let Some(row) = &next
-                    && rows.is_within(row)
+                while let Some((key, value)) = walk.entry()
+                    && is_within(range, key, direction)
                 {
-                    let (key, value) = (row.0.value(), row.1.value());
                     if visiting.run(|| visit(position, key, value)).is_break() {
                         break;
                     }
-                    next = rows.step()?;
+                    walk.step()?;
                 }
-                walk = Some((rows, next));
             }
             Ok(())
         })?;

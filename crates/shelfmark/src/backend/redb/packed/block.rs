@@ -1,0 +1,298 @@
+//! The bytes of one block.
+//!
+//! An envelope under the fence, whose body is the number of entries (u16, big-endian) and each entry in the order of keys: how many bytes its key
+//! shares with the key before, how many follow, how many the value has (LEB128 each), then those of key and value.
+
+use super::BLOCK;
+use crate::backend::Keyspace;
+use crate::envelope;
+use crate::error::{Error, Result};
+
+/// Bytes of the number of entries.
+const COUNT: usize = 2;
+/// So many bytes of an entry are lengths, about.
+const LENGTHS: usize = 3;
+
+/// The entries of a block, taken apart. Its buffers serve one block after the other.
+#[derive(Default)]
+pub(super) struct Block {
+    /// Keys and values, one behind the other.
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Where an entry is: the key from `at` on, the value behind it.
+struct Place {
+    at: usize,
+    key: usize,
+    value: usize,
+}
+
+impl Block {
+    /// Takes the row apart that is stored under `fence`.
+    pub(super) fn read(&mut self, space: Keyspace, fence: &[u8], row: &[u8]) -> Result<()> {
+        self.clear();
+        let (count, mut rest) = open(space, fence, row)?;
+        self.places.reserve(count);
+        self.bytes.reserve(3 * BLOCK);
+        let mut before = 0..0;
+        for _ in 0..count {
+            let mut lengths = [0; LENGTHS];
+            for length in &mut lengths {
+                *length = take_length(&mut rest).ok_or_else(|| torn(space, fence))?;
+            }
+            let [shared, own, value] = lengths;
+            let taken = own
+                .checked_add(value)
+                .and_then(|bytes| rest.split_at_checked(bytes));
+            let (Some((taken, behind)), true) = (taken, shared <= before.len()) else {
+                return Err(torn(space, fence));
+            };
+            rest = behind;
+            let at = self.bytes.len();
+            self.bytes.extend_from_within(before.start..before.start + shared);
+            self.bytes.extend_from_slice(taken);
+            let key = shared + own;
+            before = at..at + key;
+            self.places.push(Place { at, key, value });
+        }
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            Err(torn(space, fence))
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.places.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn key(&self, position: usize) -> &[u8] {
+        let Place { at, key, .. } = self.places[position];
+        &self.bytes[at..at + key]
+    }
+
+    /// Key and value.
+    pub(super) fn entry(&self, position: usize) -> (&[u8], &[u8]) {
+        let Place { at, key, value } = self.places[position];
+        let (key, rest) = self.bytes[at..at + key + value].split_at(key);
+        (key, rest)
+    }
+
+    pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        (0..self.len()).map(|position| self.entry(position))
+    }
+
+    /// How many entries sort before `key`.
+    pub(super) fn before(&self, key: &[u8]) -> usize {
+        self.places
+            .partition_point(|place| self.bytes[place.at..place.at + place.key] < *key)
+    }
+}
+
+/// How many entries a row has, and their bytes.
+fn open<'r>(space: Keyspace, fence: &[u8], row: &'r [u8]) -> Result<(usize, &'r [u8])> {
+    let body = envelope::open(space, fence, row)?;
+    match body.split_first_chunk::<COUNT>() {
+        Some((&count, entries)) => Ok((usize::from(u16::from_be_bytes(count)), entries)),
+        None => Err(torn(space, fence)),
+    }
+}
+
+/// How many entries a row has.
+pub(super) fn count(space: Keyspace, fence: &[u8], row: &[u8]) -> Result<usize> {
+    open(space, fence, row).map(|(count, _)| count)
+}
+
+fn torn(space: Keyspace, fence: &[u8]) -> Error {
+    Error::corrupt(space, fence, "a block that is not whole")
+}
+
+/// Puts the entries of a block together, in the order of their keys.
+pub(super) struct Builder {
+    body: Vec<u8>,
+    count: u16,
+    last: Vec<u8>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        let mut body = Vec::with_capacity(BLOCK + BLOCK / 4);
+        body.extend_from_slice(&[0; COUNT]);
+        Self {
+            body,
+            count: 0,
+            last: Vec::new(),
+        }
+    }
+
+    /// Adds an entry, unless that would make more than `limit` bytes of the block or more entries than it can have. One entry is always taken.
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8], limit: usize) -> bool {
+        let shared = if self.count == 0 {
+            0
+        } else {
+            common(&self.last, key)
+        };
+        let own = &key[shared..];
+        let full = self.body.len() + LENGTHS + own.len() + value.len() > limit || self.count == u16::MAX;
+        if full && self.count > 0 {
+            return false;
+        }
+        for length in [shared, own.len(), value.len()] {
+            put_length(&mut self.body, length);
+        }
+        self.body.extend_from_slice(own);
+        self.body.extend_from_slice(value);
+        self.last.truncate(shared);
+        self.last.extend_from_slice(own);
+        self.count += 1;
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The row of the block that has this fence, and the key of its last entry stays known. The next entry begins another block.
+    pub(super) fn finish(&mut self, space: Keyspace, fence: &[u8]) -> Vec<u8> {
+        self.body[..COUNT].copy_from_slice(&self.count.to_be_bytes());
+        let row = envelope::seal(space, fence, &self.body);
+        self.body.truncate(COUNT);
+        self.count = 0;
+        row
+    }
+
+    /// The shortest fence between the last entry that was added and `key`, which sorts behind it.
+    pub(super) fn fence_before(&self, key: &[u8]) -> Vec<u8> {
+        let len = common(&self.last, key) + 1;
+        key[..len.min(key.len())].to_vec()
+    }
+}
+
+/// The bytes that an entry takes behind `before`, about.
+pub(super) fn size_behind(before: &[u8], key: &[u8], value: &[u8]) -> usize {
+    LENGTHS + key.len() - common(before, key) + value.len()
+}
+
+/// How many bytes the two begin with alike.
+fn common(one: &[u8], two: &[u8]) -> usize {
+    const WORD: usize = 8;
+    let words = one
+        .chunks_exact(WORD)
+        .zip(two.chunks_exact(WORD))
+        .take_while(|(one, two)| one == two)
+        .count();
+    let start = words * WORD;
+    let rest = one[start..].iter().zip(&two[start..]);
+    start + rest.take_while(|(one, two)| one == two).count()
+}
+
+fn put_length(body: &mut Vec<u8>, mut length: usize) {
+    while length >= 0x80 {
+        body.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    body.push(length as u8);
+}
+
+fn take_length(rest: &mut &[u8]) -> Option<usize> {
+    let mut length = 0_usize;
+    for shift in (0..usize::BITS).step_by(7) {
+        let (&byte, behind) = rest.split_first()?;
+        *rest = behind;
+        length |= usize::from(byte & 0x7F).checked_shl(shift)?;
+        if byte < 0x80 {
+            return Some(length);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SPACE: Keyspace = Keyspace::SetByName;
+
+    fn built(entries: &BTreeMap<Vec<u8>, Vec<u8>>, fence: &[u8]) -> Vec<u8> {
+        let mut builder = Builder::new();
+        for (key, value) in entries {
+            assert!(builder.push(key, value, usize::MAX));
+        }
+        builder.finish(SPACE, fence)
+    }
+
+    /// Keys that begin alike, some of which begin another.
+    fn entries() -> impl Strategy<Value = BTreeMap<Vec<u8>, Vec<u8>>> {
+        let key =
+            vec(prop_oneof![vec(0_u8..3, 0..4), Just(vec![7; 150])], 0..4).prop_map(|parts| parts.concat());
+        btree_map(key, vec(any::<u8>(), 0..200), 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_built_is_read(entries in entries(), probe in vec(0_u8..3, 0..4), fence in vec(any::<u8>(), 0..4)) {
+            let row = built(&entries, &fence);
+            let mut block = Block::default();
+            // What was in the buffers before does not matter.
+            block.read(SPACE, &fence, &row).unwrap();
+            block.read(SPACE, &fence, &row).unwrap();
+            let read: Vec<_> = block.entries().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+            prop_assert_eq!(count(SPACE, &fence, &row).unwrap(), entries.len());
+            prop_assert_eq!(block.before(&probe), entries.range(..probe).count());
+            prop_assert_eq!(read, Vec::from_iter(entries));
+        }
+
+        #[test]
+        fn a_body_that_is_not_whole_is_corrupt(entries in entries(), cut in 0_usize..400, flips in vec((0_usize..400, any::<u8>()), 0..3)) {
+            let row = built(&entries, b"f");
+            let mut body = envelope::open(SPACE, b"f", &row).unwrap().to_vec();
+            body.truncate(body.len().saturating_sub(cut));
+            for (at, bits) in flips {
+                if let Some(byte) = body.get_mut(at) {
+                    *byte ^= bits;
+                }
+            }
+            // Under a right checksum: whatever comes out, nothing panics.
+            let row = envelope::seal(SPACE, b"f", &body);
+            let mut block = Block::default();
+            if let Err(error) = block.read(SPACE, b"f", &row) {
+                prop_assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fence_is_short_and_between() {
+        let mut builder = Builder::new();
+        for (last, next, fence) in [
+            (&b"orders_1"[..], &b"orders_2"[..], &b"orders_2"[..]),
+            (b"apple", b"banana split", b"b"),
+            (b"app", b"apple pie", b"appl"),
+            (b"", b"a", b"a"),
+        ] {
+            assert!(builder.push(last, b"", usize::MAX));
+            builder.finish(SPACE, b"");
+            assert_eq!(builder.fence_before(next), fence);
+            assert!(last < fence && fence <= next);
+        }
+    }
+
+    #[test]
+    fn a_limit_keeps_an_entry_out_but_never_the_first() {
+        let mut builder = Builder::new();
+        assert!(builder.push(b"a", &[0; 500], 100));
+        assert!(!builder.push(b"b", b"", 100));
+        assert!(builder.push(b"b", b"", 600));
+    }
+}
