@@ -10,7 +10,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use shelfmark::backend::{Backend, KeyRange, Keyspace};
+use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace};
 use shelfmark::{
     Catalog, CheckReport, DataAsset, DataSet, DataStore, Durability, EntityId, Error, ErrorKind, Expectation,
     FindingKind, Health, NewDataSet, Options, Projection, Query, Read, RepairReport, Result, Session,

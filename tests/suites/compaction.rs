@@ -63,7 +63,7 @@ fn loose() -> (Image, Rows) {
         .create_backend_on(Arc::new(storage.clone()))
         .expect("a catalog");
     let catalog = Options::new().on_backend(backend.clone()).expect("a catalog");
-    fill(&catalog, 6);
+    fill(&catalog, 12);
     let rows = rows_of(&*backend).expect("rows");
     drop((catalog, backend));
     (storage.bytes(), rows)

@@ -51,6 +51,64 @@ fn damage_to_any_derived_row_is_found_and_mended() {
     }
 }
 
+/// Many entries of an index lie in one row of a file, and go together.
+#[test]
+fn an_index_that_cannot_be_read_is_found_refused_and_made_anew() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("catalog.shelf");
+    let backend = Options::new().create_backend(&path).expect("a new file");
+    drop(Filled::new(Bed::new("file", backend)));
+    let whole = fs::read(&path).expect("a file");
+    let open = || {
+        let backend = Options::new().open_backend(&path).expect("a backend");
+        let catalog = Options::new().on_backend(backend.clone()).expect("a catalog");
+        (backend, catalog)
+    };
+    let original = dump(&*open().0);
+    for space in derived().filter(|space| *space != Keyspace::Counter) {
+        let database = redb::Database::open(&path).expect("a database");
+        let transaction = database.begin_write().expect("a transaction");
+        {
+            let definition = redb::TableDefinition::<&[u8], &[u8]>::new(space.name());
+            let mut table = transaction.open_table(definition).expect("a table");
+            let (fence, mut row) = {
+                let (fence, row) = redb::ReadableTable::first(&table).expect("a row").expect("a row");
+                (fence.value().to_vec(), row.value().to_vec())
+            };
+            let middle = row.len() / 2;
+            row[middle] ^= 0x10;
+            table.insert(fence.as_slice(), row.as_slice()).expect("a row");
+        }
+        transaction.commit().expect("a commit");
+        drop(database);
+        let (backend, catalog) = open();
+        let context = space.name();
+        let error = backend
+            .snapshot()
+            .and_then(|snapshot| {
+                snapshot.scan(space, &KeyRange::all(), Direction::Forward, &mut |_, _| {
+                    panic!("an entry of {context}")
+                })
+            })
+            .expect_err("an index that cannot be read");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{context}: {error}");
+        assert!(error.to_string().contains(context), "{error}");
+        let report = catalog.check().expect("a check");
+        let found: Vec<_> = report
+            .findings
+            .iter()
+            .map(|found| (found.keyspace, found.kind))
+            .collect();
+        assert_eq!(found, [(space, FindingKind::UnreadableIndex)]);
+        let repaired = catalog.repair().expect("a repair");
+        assert_eq!((repaired.mended, repaired.left), (report.findings, Vec::new()));
+        assert_clean(&catalog, context);
+        assert!(dump(&*backend) == original, "{context}: not what was there");
+        drop((catalog, backend));
+        fs::write(&path, &whole).expect("the file as it was");
+    }
+}
+
 #[test]
 fn an_entry_under_another_parent_is_stray() {
     for filled in Filled::both() {

@@ -3,7 +3,7 @@
 mod changes;
 mod undrop;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use uuid::Uuid;
@@ -35,6 +35,8 @@ const CHUNK_BYTES: usize = 4 << 20;
 pub(super) enum Fix {
     Put(IndexEntry),
     Delete,
+    /// The whole index is made anew.
+    Rebuild,
     /// The counter is made anew: its row may be unreadable.
     Count {
         space: Keyspace,
@@ -64,6 +66,8 @@ pub(super) fn walk(snapshot: &dyn Snapshot, found: &mut dyn FnMut(Finding, Optio
         found,
         tenants: HashMap::new(),
         counts: BTreeMap::new(),
+        unreadable: BTreeSet::new(),
+        untold: Vec::new(),
         rows: 0,
     };
     walk.meta()?;
@@ -90,6 +94,10 @@ struct Walk<'a> {
     tenants: HashMap<TenantNumber, String>,
     /// What each counter should say.
     counts: BTreeMap<(Keyspace, Vec<u8>), i64>,
+    /// Indexes of which something cannot be read.
+    unreadable: BTreeSet<Keyspace>,
+    /// Entries whose entities cannot be read: what they should be cannot be told, so they stay and count, unless their index is made anew.
+    untold: Vec<(Keyspace, Vec<u8>)>,
     rows: u64,
 }
 
@@ -117,6 +125,20 @@ impl Walk<'_> {
                 Ok(None)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Turns `Corrupt` into one finding for each index: a backend may keep many entries together, which then cannot be told apart.
+    fn readable_index<T>(&mut self, space: Keyspace, outcome: Result<T>) -> Result<Option<T>> {
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                if self.unreadable.insert(space) {
+                    let (kind, detail) = (FindingKind::UnreadableIndex, error.to_string());
+                    self.find(space, &[], kind, detail, Some(Fix::Rebuild));
+                }
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
         }
     }
 
@@ -265,11 +287,14 @@ impl Walk<'_> {
         }
         self.parent::<E>(tenant, key, state.lineage)?;
         for entry in E::indexed(id, state).entries(tenant) {
+            self.expect_counted(entry.space, &entry.key);
             let mut same = false;
             let there = self
                 .snapshot
-                .get(entry.space, &entry.key, &mut |value| same = value == entry.value)?;
-            self.expect_counted(entry.space, &entry.key);
+                .get(entry.space, &entry.key, &mut |value| same = value == entry.value);
+            let Some(there) = self.readable_index(entry.space, there)? else {
+                continue;
+            };
             if !there {
                 let detail = format!("{} has no such entry", EntityId::new(E::KIND, id));
                 let (space, key) = (entry.space, entry.key.clone());
@@ -372,7 +397,7 @@ impl Walk<'_> {
 
     fn index(&mut self, space: Keyspace) -> Result<()> {
         let kind = kind_of(space);
-        self.each_chunk(space, |walk, rows| {
+        let read = self.each_chunk(space, |walk, rows| {
             for (key, value) in rows {
                 let entry = IndexEntry { space, key, value };
                 match kind {
@@ -382,7 +407,8 @@ impl Walk<'_> {
                 }
             }
             Ok(())
-        })
+        });
+        self.readable_index(space, read).map(|_| ())
     }
 
     fn entry<E: Entity>(&mut self, entry: IndexEntry) -> Result<()> {
@@ -424,14 +450,18 @@ impl Walk<'_> {
                     );
                 }
             }
-            // What its entries should be cannot be told: they stay, and so they are counted.
-            Err(error) if error.kind() == ErrorKind::Corrupt => self.expect_counted(entry.space, &entry.key),
+            Err(error) if error.kind() == ErrorKind::Corrupt => self.untold.push((entry.space, entry.key)),
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
     fn counters(&mut self) -> Result<()> {
+        for (space, key) in std::mem::take(&mut self.untold) {
+            if !self.unreadable.contains(&space) {
+                self.expect_counted(space, &key);
+            }
+        }
         let expected = std::mem::take(&mut self.counts);
         for ((space, prefix), expected) in &expected {
             let key = keys::counter(*space, prefix);

@@ -45,6 +45,8 @@ pub enum FindingKind {
     StrayIndexEntry,
     /// An entity without its index entry. A repair makes it.
     MissingIndexEntry,
+    /// An index of which something cannot be read. A repair makes all of it anew.
+    UnreadableIndex,
     /// A counter that differs from a count, or cannot be read. A repair makes it anew.
     WrongCounter,
     /// A schema row without its data set. A repair removes it.
@@ -62,6 +64,7 @@ impl FindingKind {
             self,
             FindingKind::StrayIndexEntry
                 | FindingKind::MissingIndexEntry
+                | FindingKind::UnreadableIndex
                 | FindingKind::WrongCounter
                 | FindingKind::StraySchema
         )

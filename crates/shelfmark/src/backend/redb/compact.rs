@@ -6,8 +6,8 @@
 use std::ops::Bound;
 
 use ::redb::{
-    CursorError, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table,
-    TableDefinition, TableError,
+    CursorError, Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _,
+    ReadableTableMetadata as _, Table, TableDefinition, TableError,
 };
 
 use super::failure::from_redb;
@@ -60,13 +60,23 @@ fn is_loose(database: &Database, space: Keyspace) -> Result<bool> {
         Err(error) => return Err(from_redb(error)),
     };
     let stats = table.stats().map_err(from_redb)?;
-    let rows = table.len().map_err(from_redb)?;
-    if is_packed(space) && rows > 1 && packed::is_loose(rows, stats.stored_bytes()) {
-        return Ok(true);
-    }
-    let empty = stats.fragmented_bytes();
-    let paged = stats.stored_bytes() + stats.metadata_bytes() + empty;
+    let paged = stats.stored_bytes() + stats.metadata_bytes() + stats.fragmented_bytes();
+    let empty = paged.saturating_sub(packed_bytes(&table, space)?);
     Ok(empty >= LEAST.max(paged / LOOSE))
+}
+
+/// Bytes of the rows of a table, and what full pages and full blocks take besides.
+pub(super) fn packed_bytes(
+    table: &ReadOnlyTable<&'static [u8], &'static [u8]>,
+    space: Keyspace,
+) -> Result<u64> {
+    let stats = table.stats().map_err(from_redb)?;
+    let packed = stats.stored_bytes() + stats.metadata_bytes();
+    if !is_packed(space) {
+        return Ok(packed);
+    }
+    let rows = table.len().map_err(from_redb)?;
+    Ok(packed.saturating_sub(packed::slack(rows, stats.stored_bytes())))
 }
 
 fn pack(database: &Database, space: Keyspace) -> Result<()> {

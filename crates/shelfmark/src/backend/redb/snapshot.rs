@@ -15,6 +15,7 @@ use ::redb::{
 };
 
 use super::beginnings::{Beginnings, MANY};
+use super::compact::packed_bytes;
 use super::failure::{Latch, from_redb};
 use super::milestones::{Milestones, STRIDE, Way};
 use super::packed::{self, is_packed, is_within};
@@ -94,14 +95,16 @@ impl View {
             .try_for_each(|&space| self.table(space).map(|_| ()))
     }
 
-    /// Bytes of keys and values, and these with what full pages take besides. Walks the whole file.
+    /// Bytes of keys and values as they are stored, and what they would take if they were packed. Walks the whole file.
     pub(super) fn stored_bytes(&self) -> Result<(u64, u64)> {
         let (mut stored, mut packed) = (0, 0);
         for &space in Keyspace::ALL {
             let Some(table) = self.table(space)? else { continue };
-            let stats = self.latch.read(|| table.stats().map_err(from_redb))?;
-            stored += stats.stored_bytes();
-            packed += stats.stored_bytes() + stats.metadata_bytes();
+            stored += self
+                .latch
+                .read(|| table.stats().map_err(from_redb))?
+                .stored_bytes();
+            packed += self.latch.read(|| packed_bytes(table, space))?;
         }
         Ok((stored, packed))
     }

@@ -3,6 +3,8 @@
 //! An envelope under the fence, whose body is the number of entries (u16, big-endian) and each entry in the order of keys: how many bytes its key
 //! shares with the key before, how many follow, how many the value has (LEB128 each), then those of key and value.
 
+use std::ops::Range;
+
 use super::BLOCK;
 use crate::backend::Keyspace;
 use crate::envelope;
@@ -19,6 +21,8 @@ pub(super) struct Block {
     /// Keys and values, one behind the other.
     bytes: Vec<u8>,
     places: Vec<Place>,
+    /// The entries as they were stored.
+    stored: Vec<u8>,
 }
 
 /// Where an entry is: the key from `at` on, the value behind it.
@@ -26,6 +30,8 @@ struct Place {
     at: usize,
     key: usize,
     value: usize,
+    /// Where it ends as it was stored.
+    stored_end: usize,
 }
 
 impl Block {
@@ -35,6 +41,7 @@ impl Block {
         let (count, mut rest) = open(space, fence, row)?;
         self.places.reserve(count);
         self.bytes.reserve(3 * BLOCK);
+        self.stored.extend_from_slice(rest);
         let mut before = 0..0;
         for _ in 0..count {
             let mut lengths = [0; LENGTHS];
@@ -54,7 +61,12 @@ impl Block {
             self.bytes.extend_from_slice(taken);
             let key = shared + own;
             before = at..at + key;
-            self.places.push(Place { at, key, value });
+            self.places.push(Place {
+                at,
+                key,
+                value,
+                stored_end: self.stored.len() - rest.len(),
+            });
         }
         if rest.is_empty() {
             Ok(())
@@ -66,6 +78,7 @@ impl Block {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.places.clear();
+        self.stored.clear();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -79,19 +92,29 @@ impl Block {
 
     /// Key and value.
     pub(super) fn entry(&self, position: usize) -> (&[u8], &[u8]) {
-        let Place { at, key, value } = self.places[position];
+        let Place { at, key, value, .. } = self.places[position];
         let (key, rest) = self.bytes[at..at + key + value].split_at(key);
         (key, rest)
     }
 
-    pub(super) fn entries(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        (0..self.len()).map(|position| self.entry(position))
+    /// The bytes of entries as they were stored, each of which but the first says what it shares with the one before.
+    fn stored(&self, entries: Range<usize>) -> &[u8] {
+        let end = |count: usize| {
+            count
+                .checked_sub(1)
+                .map_or(0, |last| self.places[last].stored_end)
+        };
+        &self.stored[end(entries.start)..end(entries.end)]
     }
 
     /// How many entries sort before `key`.
     pub(super) fn before(&self, key: &[u8]) -> usize {
-        self.places
-            .partition_point(|place| self.bytes[place.at..place.at + place.key] < *key)
+        self.before_from(0, key)
+    }
+
+    /// How many entries from one on sort before `key`.
+    pub(super) fn before_from(&self, from: usize, key: &[u8]) -> usize {
+        self.places[from..].partition_point(|place| self.bytes[place.at..place.at + place.key] < *key)
     }
 }
 
@@ -154,16 +177,50 @@ impl Builder {
         true
     }
 
+    /// Adds entries of a block, all or some of the first of them, and tells how many. Most go as they were stored.
+    pub(super) fn push_all(&mut self, block: &Block, entries: Range<usize>, limit: usize) -> usize {
+        let Range { start, end } = entries;
+        if start == end {
+            return 0;
+        }
+        let (key, value) = block.entry(start);
+        if !self.push(key, value, limit) {
+            return 0;
+        }
+        let rest = block.stored(start + 1..end);
+        if self.body.len() + rest.len() <= limit
+            && usize::from(self.count) + end - start <= usize::from(u16::MAX)
+        {
+            self.body.extend_from_slice(rest);
+            self.count += (end - start - 1) as u16;
+            self.last.clear();
+            self.last.extend_from_slice(block.key(end - 1));
+            return end - start;
+        }
+        let added = (start + 1..end)
+            .take_while(|&position| {
+                let (key, value) = block.entry(position);
+                self.push(key, value, limit)
+            })
+            .count();
+        1 + added
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Drops what was added.
+    pub(super) fn reset(&mut self) {
+        self.body.truncate(COUNT);
+        self.count = 0;
     }
 
     /// The row of the block that has this fence, and the key of its last entry stays known. The next entry begins another block.
     pub(super) fn finish(&mut self, space: Keyspace, fence: &[u8]) -> Vec<u8> {
         self.body[..COUNT].copy_from_slice(&self.count.to_be_bytes());
         let row = envelope::seal(space, fence, &self.body);
-        self.body.truncate(COUNT);
-        self.count = 0;
+        self.reset();
         row
     }
 
@@ -180,7 +237,7 @@ pub(super) fn size_behind(before: &[u8], key: &[u8], value: &[u8]) -> usize {
 }
 
 /// How many bytes the two begin with alike.
-fn common(one: &[u8], two: &[u8]) -> usize {
+pub(super) fn common(one: &[u8], two: &[u8]) -> usize {
     const WORD: usize = 8;
     let words = one
         .chunks_exact(WORD)
@@ -247,10 +304,35 @@ mod tests {
             // What was in the buffers before does not matter.
             block.read(SPACE, &fence, &row).unwrap();
             block.read(SPACE, &fence, &row).unwrap();
-            let read: Vec<_> = block.entries().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+            let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
+            let read: Vec<_> = (0..block.len()).map(|position| owned(block.entry(position))).collect();
             prop_assert_eq!(count(SPACE, &fence, &row).unwrap(), entries.len());
             prop_assert_eq!(block.before(&probe), entries.range(..probe).count());
             prop_assert_eq!(read, Vec::from_iter(entries));
+        }
+
+        /// Entries that go over as they were stored make the row that they make one by one.
+        #[test]
+        fn what_goes_over_as_it_was_stored_is_the_same(entries in entries(), cuts in vec(0_usize..40, 2), limit in 0_usize..4_000) {
+            let row = built(&entries, b"");
+            let mut block = Block::default();
+            block.read(SPACE, b"", &row).unwrap();
+            let len = block.len();
+            let (one, two) = (cuts[0].min(len), cuts[1].min(len));
+            let ranges = [0..one.min(two), one.max(two)..len];
+            let (mut stored, mut single) = (Builder::new(), Builder::new());
+            for range in ranges {
+                let added = stored.push_all(&block, range.clone(), limit);
+                let pushed = range
+                    .take_while(|&position| {
+                        let (key, value) = block.entry(position);
+                        single.push(key, value, limit)
+                    })
+                    .count();
+                prop_assert_eq!(added, pushed);
+                prop_assert_eq!(stored.fence_before(&[9; 200]), single.fence_before(&[9; 200]));
+            }
+            prop_assert_eq!(stored.finish(SPACE, b""), single.finish(SPACE, b""));
         }
 
         #[test]
@@ -270,6 +352,25 @@ mod tests {
                 prop_assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
             }
         }
+    }
+
+    #[test]
+    fn the_layout_is_part_of_the_format() {
+        let mut builder = Builder::new();
+        for (key, value) in [
+            (&b"order"[..], &b"Order"[..]),
+            (b"orders", b""),
+            (b"p", &[7; 200]),
+        ] {
+            assert!(builder.push(key, value, usize::MAX));
+        }
+        let row = builder.finish(SPACE, b"or");
+        let body = [
+            &b"\x00\x03\x00\x05\x05orderOrder\x05\x01\x00s\x00\x01\xC8\x01p"[..],
+            &[7; 200],
+        ]
+        .concat();
+        assert_eq!(envelope::open(SPACE, b"or", &row).unwrap(), body);
     }
 
     #[test]

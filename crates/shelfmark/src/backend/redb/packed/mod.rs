@@ -6,6 +6,8 @@
 
 mod block;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use ::redb::AccessGuard;
@@ -32,7 +34,8 @@ pub(super) fn is_within(range: &KeyRange, key: &[u8], direction: Direction) -> b
     }
 }
 
-/// Whether a table of so many rows and bytes could do with an eighth fewer rows.
-pub(super) const fn is_loose(rows: u64, bytes: u64) -> bool {
-    bytes < rows * (BLOCK as u64 / 8 * 7)
+/// How many bytes fewer a table of so many rows, and so many bytes of them, would have if its blocks were full, about.
+pub(super) const fn slack(rows: u64, bytes: u64) -> u64 {
+    // A block ends before the entry that does not fit.
+    (rows * (BLOCK as u64 / 32 * 31)).saturating_sub(bytes)
 }

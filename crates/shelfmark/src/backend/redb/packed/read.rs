@@ -111,6 +111,7 @@ impl<'a> Walk<'a> {
                     .block
                     .key(self.position(self.passed + (number - done) as usize));
                 if !is_within(range, key, self.direction) {
+                    self.end();
                     return Ok(());
                 }
                 note(key);

@@ -6,7 +6,7 @@ use ::redb::{CursorError, CursorMut, ReadableTable, Table};
 
 use super::super::failure::from_redb;
 use super::BLOCK;
-use super::block::{Block, Builder, size_behind};
+use super::block::{Block, Builder, common, size_behind};
 use super::read::Walk;
 use crate::backend::{Direction, KeyRange, Keyspace, SpaceBatch, WriteOp};
 use crate::error::Result;
@@ -18,8 +18,13 @@ type Rows<'txn> = Table<'txn, Bytes, Bytes>;
 const SMALL: usize = BLOCK / 4;
 /// Where a block is cut at an entry, neither part is smaller.
 const PART: usize = BLOCK / 4;
-/// From so many new blocks on a cursor is worth it.
-const MANY_BLOCKS: usize = 4;
+/// Up to so many blocks between two that change are written anew with them, and in one go so many at most.
+const UNCHANGED: usize = 3;
+const AT_ONCE: usize = 256;
+/// Up to so many changed rows are put one by one.
+const FEW: usize = 3;
+
+type Change<'a> = (&'a [u8], WriteOp<'a>);
 
 /// The block that a key is in or would be in.
 struct Found {
@@ -30,39 +35,244 @@ struct Found {
     is_there: bool,
 }
 
-/// An entry that a block is to have.
-#[derive(Clone, Copy)]
-struct Entry<'a> {
-    key: &'a [u8],
-    value: &'a [u8],
-    is_new: bool,
+/// What a block is to have at a place.
+enum Piece<'a> {
+    /// Entries that it has.
+    Old(Range<usize>),
+    /// Another entry.
+    New(&'a [u8], &'a [u8]),
 }
+
+/// A row of the table.
+type Stored = (Vec<u8>, Vec<u8>);
 
 /// Applies the changes of one keyspace: first the ranges, then the entries, each block once.
 pub(in super::super) fn apply(table: &mut Rows<'_>, space: Keyspace, batch: &SpaceBatch) -> Result<()> {
     for range in batch.ranges.iter().filter(|range| !range.is_empty()) {
         clear(table, space, range)?;
     }
-    let changes: Vec<(&[u8], WriteOp<'_>)> = batch.entries.iter().collect();
+    let changes: Vec<Change<'_>> = batch.entries.iter().collect();
     let mut rest = &changes[..];
-    let mut block = Block::default();
-    while let Some((first, _)) = rest.first() {
-        let found = find(table, space, Bound::Included(first), &mut block)?;
-        let count = match &found.next {
-            Some(next) => rest.partition_point(|(key, _)| *key < next.as_slice()),
-            None => rest.len(),
-        };
-        let (now, later) = rest.split_at(count);
-        rest = later;
-        if let Some(entries) = merged(&block, now) {
-            let fewer = entries.len() < block.len();
-            replace(table, space, &found, &entries)?;
-            if fewer {
-                fill(table, space, &found)?;
-            }
-        }
+    while !rest.is_empty() {
+        let window = Window::read(table, rest)?;
+        let changed = window.changes();
+        window.write(table, space, &rest[..changed])?;
+        rest = &rest[changed..];
     }
     Ok(())
+}
+
+/// Blocks that follow one another, and change or lie between such.
+struct Window {
+    rows: Vec<Stored>,
+    /// How many of the changes lie in each row and those before.
+    until: Vec<usize>,
+    /// Whether any block follows.
+    is_followed: bool,
+}
+
+impl Window {
+    /// The blocks of the first changes.
+    fn read(table: &Rows<'_>, changes: &[Change<'_>]) -> Result<Self> {
+        let (first, _) = changes[0];
+        let mut cursor = table.upper_bound(Bound::Included(first)).map_err(from_redb)?;
+        let owned = |(fence, row): super::Row<'_>| (fence.value().to_vec(), row.value().to_vec());
+        let mut row = cursor
+            .peek_prev()
+            .map_err(from_redb)?
+            // The table has no block yet.
+            .map_or_else(Stored::default, owned);
+        let mut window = Self {
+            rows: Vec::new(),
+            until: Vec::new(),
+            is_followed: false,
+        };
+        let (mut until, mut unchanged) = (0, 0);
+        loop {
+            let next = cursor.next().map_err(from_redb)?;
+            let changed = match &next {
+                Some((fence, _)) => changes[until..].partition_point(|(key, _)| *key < fence.value()),
+                None => changes.len() - until,
+            };
+            until += changed;
+            unchanged = if changed == 0 { unchanged + 1 } else { 0 };
+            window.rows.push(row);
+            window.until.push(until);
+            window.is_followed = next.is_some();
+            match next {
+                Some(next)
+                    if until < changes.len() && unchanged <= UNCHANGED && window.rows.len() < AT_ONCE =>
+                {
+                    row = owned(next);
+                }
+                _ => break,
+            }
+        }
+        // What lies behind the last change stays.
+        window.rows.truncate(window.rows.len() - unchanged);
+        window.until.truncate(window.rows.len());
+        window.is_followed |= unchanged > 0;
+        Ok(window)
+    }
+
+    /// How many changes lie in it.
+    fn changes(&self) -> usize {
+        self.until.last().copied().unwrap_or_default()
+    }
+
+    fn write(self, table: &mut Rows<'_>, space: Keyspace, changes: &[Change<'_>]) -> Result<()> {
+        let Self {
+            rows,
+            until,
+            is_followed,
+        } = self;
+        let count = rows.len();
+        let span = (rows[0].0.clone(), rows[count - 1].0.clone());
+        let mut block = Block::default();
+        let mut writer = Writer::new(space);
+        let mut shrunk = Vec::new();
+        let mut from = 0;
+        for (position, ((fence, row), until)) in rows.into_iter().zip(until).enumerate() {
+            let now = &changes[from..until];
+            from = until;
+            if now.is_empty() {
+                writer.keep(fence, row);
+                continue;
+            }
+            // A table's first row is not there before it is written.
+            block.clear();
+            if !row.is_empty() {
+                block.read(space, &fence, &row)?;
+            }
+            let Some(pieces) = merged(&block, now) else {
+                writer.keep(fence, row);
+                continue;
+            };
+            if now.iter().any(|(_, op)| *op == WriteOp::Delete) {
+                shrunk.push(fence.clone());
+            }
+            let is_followed = is_followed || position + 1 < count;
+            writer.block(fence, &block, &pieces, is_followed);
+        }
+        writer.write(table, span)?;
+        shrunk.iter().try_for_each(|fence| fill(table, space, fence))
+    }
+}
+
+/// Rows that are to take the place of others.
+struct Writer {
+    space: Keyspace,
+    builder: Builder,
+    rows: Vec<NewRow>,
+}
+
+enum NewRow {
+    /// As it is stored.
+    Kept(Stored),
+    Put(Stored),
+    /// Its entries have all gone.
+    Gone(Vec<u8>),
+}
+
+impl Writer {
+    fn new(space: Keyspace) -> Self {
+        Self {
+            space,
+            builder: Builder::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    fn keep(&mut self, fence: Vec<u8>, row: Vec<u8>) {
+        // The first row of a table that has none, and gets none.
+        if !row.is_empty() {
+            self.rows.push(NewRow::Kept((fence, row)));
+        }
+    }
+
+    /// A block of these entries, and blocks behind it for what does not fit.
+    fn block(&mut self, fence: Vec<u8>, block: &Block, pieces: &[Piece<'_>], is_followed: bool) {
+        let is_empty = pieces.iter().all(|piece| match piece {
+            Piece::Old(range) => range.is_empty(),
+            Piece::New(..) => false,
+        });
+        // The first block stays while there are others, so that every key has one.
+        let stays = fence.is_empty() && is_followed;
+        if is_empty && !stays {
+            self.rows.push(NewRow::Gone(fence));
+            return;
+        }
+        let fits = pieces.iter().all(|piece| match piece {
+            Piece::Old(range) => self.builder.push_all(block, range.clone(), BLOCK) == range.len(),
+            Piece::New(key, value) => self.builder.push(key, value, BLOCK),
+        });
+        if fits {
+            return self.finish(fence);
+        }
+        self.builder.reset();
+        self.blocks(fence, &entries_of(block, pieces));
+    }
+
+    /// Blocks of entries that are too many for one.
+    fn blocks(&mut self, mut fence: Vec<u8>, entries: &[Entry<'_>]) {
+        for Part { range, limit } in parts(entries) {
+            for (position, entry) in entries[range].iter().enumerate() {
+                // A part begins a block of its own.
+                let begins = position == 0 && !self.builder.is_empty();
+                if begins || !self.builder.push(entry.key, entry.value, limit) {
+                    let next = self.builder.fence_before(entry.key);
+                    self.finish(std::mem::replace(&mut fence, next));
+                    self.builder.push(entry.key, entry.value, limit);
+                }
+            }
+        }
+        self.finish(fence);
+    }
+
+    fn finish(&mut self, fence: Vec<u8>) {
+        let row = self.builder.finish(self.space, &fence);
+        self.rows.push(NewRow::Put((fence, row)));
+    }
+
+    /// Writes the rows, which take the place of all from the first fence of `span` to the last.
+    fn write(self, table: &mut Rows<'_>, (first, last): (Vec<u8>, Vec<u8>)) -> Result<()> {
+        let changed = |row: &&NewRow| !matches!(row, NewRow::Kept(_));
+        if self.rows.iter().filter(changed).count() <= FEW {
+            return self.rows.iter().try_for_each(|row| match row {
+                NewRow::Kept(_) => Ok(()),
+                NewRow::Put((fence, row)) => put(table, fence, row),
+                NewRow::Gone(fence) => table.remove(fence.as_slice()).map(drop).map_err(from_redb),
+            });
+        }
+        remove(table, (Bound::Included(&first), Bound::Included(&last)))?;
+        let mut cursor = table
+            .lower_bound_mut(Bound::Included(first.as_slice()))
+            .map_err(from_redb)?;
+        for row in &self.rows {
+            if let NewRow::Kept((fence, row)) | NewRow::Put((fence, row)) = row {
+                append(&mut cursor, fence, row)?;
+            }
+        }
+        cursor.close().map_err(from_redb)
+    }
+}
+
+fn remove(table: &mut Rows<'_>, fences: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<()> {
+    table
+        .retain_in::<&[u8], _>(fences, |_, _| false)
+        .map_err(from_redb)
+}
+
+fn put(table: &mut Rows<'_>, fence: &[u8], row: &[u8]) -> Result<()> {
+    table.insert(fence, row).map(drop).map_err(from_redb)
+}
+
+fn append(cursor: &mut CursorMut<'_, Bytes, Bytes>, fence: &[u8], row: &[u8]) -> Result<()> {
+    cursor.insert_before(fence, row).map_err(|error| match error {
+        CursorError::Storage(error) => from_redb(error),
+        // Fences come in order, each once.
+        error => from_redb(::redb::Error::Corrupted(error.to_string())),
+    })
 }
 
 /// The last block whose fence lies within the bound, read into `block`.
@@ -86,95 +296,63 @@ fn find(table: &Rows<'_>, space: Keyspace, fence: Bound<&[u8]>, block: &mut Bloc
     })
 }
 
-/// The entries of a block after the changes; `None` where they change nothing.
-fn merged<'a>(block: &'a Block, changes: &[(&'a [u8], WriteOp<'a>)]) -> Option<Vec<Entry<'a>>> {
-    let mut entries = Vec::with_capacity(block.len() + changes.len());
-    let mut old = block.entries().peekable();
+/// What a block has after the changes; `None` where they change nothing.
+fn merged<'a>(block: &Block, changes: &[Change<'a>]) -> Option<Vec<Piece<'a>>> {
+    let mut pieces = Vec::with_capacity(2 * changes.len() + 1);
     let mut changed = false;
-    let kept = |(key, value)| Entry {
-        key,
-        value,
-        is_new: false,
-    };
+    let mut kept = 0;
     for &(key, op) in changes {
-        while let Some(before) = old.next_if(|(old, _)| *old < key) {
-            entries.push(kept(before));
+        let at = kept + block.before_from(kept, key);
+        let replaced = (at < block.len())
+            .then(|| block.entry(at))
+            .filter(|(old, _)| *old == key);
+        let same = match (op, replaced) {
+            (WriteOp::Put(value), Some((_, old))) => value == old,
+            (WriteOp::Delete, replaced) => replaced.is_none(),
+            _ => false,
+        };
+        if same {
+            continue;
         }
-        let replaced = old.next_if(|(old, _)| *old == key);
-        match op {
-            WriteOp::Put(value) => {
-                changed |= replaced.is_none_or(|(_, old)| old != value);
-                entries.push(Entry {
+        changed = true;
+        pieces.push(Piece::Old(kept..at));
+        if let WriteOp::Put(value) = op {
+            pieces.push(Piece::New(key, value));
+        }
+        kept = at + usize::from(replaced.is_some());
+    }
+    pieces.push(Piece::Old(kept..block.len()));
+    changed.then_some(pieces)
+}
+
+/// An entry of a block to be.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    is_new: bool,
+}
+
+fn entries_of<'a>(block: &'a Block, pieces: &[Piece<'a>]) -> Vec<Entry<'a>> {
+    let mut entries = Vec::with_capacity(block.len() + pieces.len());
+    for piece in pieces {
+        match piece {
+            Piece::Old(range) => entries.extend(range.clone().map(|position| {
+                let (key, value) = block.entry(position);
+                Entry {
                     key,
                     value,
-                    is_new: replaced.is_none(),
-                });
-            }
-            WriteOp::Delete => changed |= replaced.is_some(),
+                    is_new: false,
+                }
+            })),
+            &Piece::New(key, value) => entries.push(Entry {
+                key,
+                value,
+                is_new: true,
+            }),
         }
     }
-    entries.extend(old.map(kept));
-    changed.then_some(entries)
-}
-
-/// Makes the block have these entries, and no others up to the next one. What does not fit goes into new blocks behind it.
-fn replace(table: &mut Rows<'_>, space: Keyspace, found: &Found, entries: &[Entry<'_>]) -> Result<()> {
-    let mut builder = Builder::new();
-    if entries.is_empty() && !(found.fence.is_empty() && found.next.is_some()) {
-        table.remove(found.fence.as_slice()).map_err(from_redb)?;
-        return Ok(());
-    }
-    let add = |builder: &mut Builder, entry: &Entry<'_>, limit| builder.push(entry.key, entry.value, limit);
-    let fits = entries.iter().all(|entry| add(&mut builder, entry, BLOCK));
-    if fits {
-        let row = builder.finish(space, &found.fence);
-        return put(table, &found.fence, &row);
-    }
-    let mut builder = Builder::new();
-    let mut fence = found.fence.clone();
-    let mut blocks = Vec::new();
-    for Part { range, limit } in parts(entries) {
-        for (position, entry) in entries[range].iter().enumerate() {
-            // A part begins a block of its own.
-            let begins = position == 0 && !builder.is_empty();
-            if !begins && add(&mut builder, entry, limit) {
-                continue;
-            }
-            let next = builder.fence_before(entry.key);
-            let row = builder.finish(space, &fence);
-            blocks.push((std::mem::replace(&mut fence, next), row));
-            add(&mut builder, entry, limit);
-        }
-    }
-    let row = builder.finish(space, &fence);
-    blocks.push((fence, row));
-    let (first, others) = blocks.split_at(1);
-    for (fence, row) in first {
-        put(table, fence, row)?;
-    }
-    if others.len() < MANY_BLOCKS {
-        return others.iter().try_for_each(|(fence, row)| put(table, fence, row));
-    }
-    // Nothing lies between this block and the next one.
-    let mut cursor = table
-        .upper_bound_mut(Bound::Included(found.fence.as_slice()))
-        .map_err(from_redb)?;
-    for (fence, row) in others {
-        append(&mut cursor, fence, row)?;
-    }
-    cursor.close().map_err(from_redb)
-}
-
-fn put(table: &mut Rows<'_>, fence: &[u8], row: &[u8]) -> Result<()> {
-    table.insert(fence, row).map(drop).map_err(from_redb)
-}
-
-fn append(cursor: &mut CursorMut<'_, Bytes, Bytes>, fence: &[u8], row: &[u8]) -> Result<()> {
-    cursor.insert_before(fence, row).map_err(|error| match error {
-        CursorError::Storage(error) => from_redb(error),
-        // Fences come in order, each once.
-        error => from_redb(::redb::Error::Corrupted(error.to_string())),
-    })
+    entries
 }
 
 /// Entries for blocks of at most so many bytes.
@@ -208,14 +386,21 @@ fn parts(entries: &[Entry<'_>]) -> Vec<Part> {
             return vec![full(all)];
         }
         let (before, behind) = (0..end, end..entries.len());
-        if size(before.clone()) >= PART && size(behind.clone()) >= PART {
+        // Behind the children of a parent few of the next one's may follow, but more of its own will come before those.
+        let ends_a_group = |first: usize| {
+            let shared = |one: usize, two: usize| common(entries[one].key, entries[two].key);
+            first > 0 && shared(first - 1, first) > shared(end - 1, end)
+        };
+        let is_enough = size(behind.clone()) >= PART || first.is_some_and(ends_a_group);
+        if size(before.clone()) >= PART && is_enough {
             return vec![full(before), full(behind)];
         }
     }
     let total = size(all.clone());
     let blocks = total.div_ceil(BLOCK).max(2);
-    let largest = (0..entries.len())
-        .map(|position| entries[position].key.len() + entries[position].value.len())
+    let largest = entries
+        .iter()
+        .map(|entry| entry.key.len() + entry.value.len())
         .max();
     vec![Part {
         range: all,
@@ -224,39 +409,31 @@ fn parts(entries: &[Entry<'_>]) -> Vec<Part> {
 }
 
 /// Lets a block that has become small take in the next one, if that leaves room.
-fn fill(table: &mut Rows<'_>, space: Keyspace, found: &Found) -> Result<()> {
-    let Some(next) = &found.next else { return Ok(()) };
-    let len = |fence: &[u8]| -> Result<Option<usize>> {
-        let row = table.get(fence).map_err(from_redb)?;
-        Ok(row.map(|row| row.value().len()))
-    };
-    let (Some(here), Some(there)) = (len(&found.fence)?, len(next)?) else {
+fn fill(table: &mut Rows<'_>, space: Keyspace, fence: &[u8]) -> Result<()> {
+    let Some(len) = table.get(fence).map_err(from_redb)?.map(|row| row.value().len()) else {
         return Ok(());
     };
-    if here >= SMALL || here + there > BLOCK / 4 * 3 {
+    if len >= SMALL {
         return Ok(());
     }
-    let (mut one, mut two) = (Block::default(), Block::default());
-    find(table, space, Bound::Included(&found.fence), &mut one)?;
-    let behind = find(table, space, Bound::Included(next), &mut two)?;
-    let mut entries = of(&one, 0..one.len());
-    entries.extend(of(&two, 0..two.len()));
+    let mut block = Block::default();
+    let here = find(table, space, Bound::Included(fence), &mut block)?;
+    let Some(next) = here.next else { return Ok(()) };
+    let mut behind = Block::default();
+    find(table, space, Bound::Included(&next), &mut behind)?;
+    let mut builder = Builder::new();
+    let most = BLOCK / 4 * 3;
+    for block in [&block, &behind] {
+        if builder.push_all(block, 0..block.len(), most) < block.len() {
+            return Ok(());
+        }
+    }
     table.remove(next.as_slice()).map_err(from_redb)?;
-    let joined = Found {
-        fence: found.fence.clone(),
-        next: behind.next,
-        is_there: true,
-    };
-    replace(table, space, &joined, &entries)
+    put(table, fence, &builder.finish(space, fence))
 }
 
 /// Removes what lies in the range. Blocks that lie within it as a whole go unread.
 fn clear(table: &mut Rows<'_>, space: Keyspace, range: &KeyRange) -> Result<()> {
-    let remove = |table: &mut Rows<'_>, fences: (Bound<&[u8]>, Bound<&[u8]>)| {
-        table
-            .retain_in::<&[u8], _>(fences, |_, _| false)
-            .map_err(from_redb)
-    };
     if *range == KeyRange::all() {
         return remove(table, (Bound::Unbounded, Bound::Unbounded));
     }
@@ -266,28 +443,25 @@ fn clear(table: &mut Rows<'_>, space: Keyspace, range: &KeyRange) -> Result<()> 
         return Ok(());
     }
     let before = block.before(&range.start);
-    let mut kept = 0..before;
-    let mut behind = block.len()..block.len();
-    let mut last = Block::default();
+    let mut behind = block.len();
     match &range.end {
         Some(end) => {
-            let mut tail = find(table, space, Bound::Excluded(end), &mut last)?;
+            let mut last = Block::default();
+            let tail = find(table, space, Bound::Excluded(end), &mut last)?;
             if tail.fence == head.fence {
-                behind.start = block.before(end);
+                behind = block.before(end);
             } else {
-                remove(
-                    table,
-                    (Bound::Excluded(&head.fence), Bound::Excluded(&tail.fence)),
-                )?;
+                let between = (Bound::Excluded(&head.fence[..]), Bound::Excluded(&tail.fence[..]));
+                remove(table, between)?;
                 let from = last.before(end);
-                if from > 0 {
-                    replace(table, space, &tail, &of(&last, from..last.len()))?;
-                }
                 head.next = if from < last.len() {
-                    Some(tail.fence)
+                    Some(tail.fence.clone())
                 } else {
-                    tail.next.take()
+                    tail.next.clone()
                 };
+                if from > 0 {
+                    shorten(table, space, tail, &last, &[Piece::Old(from..last.len())])?;
+                }
             }
         }
         None => {
@@ -295,27 +469,28 @@ fn clear(table: &mut Rows<'_>, space: Keyspace, range: &KeyRange) -> Result<()> 
             head.next = None;
         }
     }
-    if kept.end < behind.start {
-        let entries = of(&block, kept.by_ref().chain(behind));
-        replace(table, space, &head, &entries)?;
-        if !entries.is_empty() || head.fence.is_empty() {
-            fill(table, space, &head)?;
-        }
+    if before < behind {
+        let fence = head.fence.clone();
+        let pieces = [Piece::Old(0..before), Piece::Old(behind..block.len())];
+        shorten(table, space, head, &block, &pieces)?;
+        fill(table, space, &fence)?;
     }
     Ok(())
 }
 
-fn of<'a>(block: &'a Block, positions: impl Iterator<Item = usize>) -> Vec<Entry<'a>> {
-    positions
-        .map(|position| {
-            let (key, value) = block.entry(position);
-            Entry {
-                key,
-                value,
-                is_new: false,
-            }
-        })
-        .collect()
+/// Leaves these entries of a block.
+fn shorten(
+    table: &mut Rows<'_>,
+    space: Keyspace,
+    found: Found,
+    block: &Block,
+    pieces: &[Piece<'_>],
+) -> Result<()> {
+    let Found { fence, next, .. } = found;
+    let span = (fence.clone(), fence.clone());
+    let mut writer = Writer::new(space);
+    writer.block(fence, block, pieces, next.is_some());
+    writer.write(table, span)
 }
 
 /// Writes the entries of one table into another, which is empty, in full blocks.
