@@ -44,11 +44,7 @@ impl Block {
         self.stored.extend_from_slice(rest);
         let mut before = 0..0;
         for _ in 0..count {
-            let mut lengths = [0; LENGTHS];
-            for length in &mut lengths {
-                *length = take_length(&mut rest).ok_or_else(|| torn(space, fence))?;
-            }
-            let [shared, own, value] = lengths;
+            let [shared, own, value] = take_lengths(&mut rest).ok_or_else(|| torn(space, fence))?;
             let taken = own
                 .checked_add(value)
                 .and_then(|bytes| rest.split_at_checked(bytes));
@@ -166,9 +162,7 @@ impl Builder {
         if full && self.count > 0 {
             return false;
         }
-        for length in [shared, own.len(), value.len()] {
-            put_length(&mut self.body, length);
-        }
+        put_lengths(&mut self.body, [shared, own.len(), value.len()]);
         self.body.extend_from_slice(own);
         self.body.extend_from_slice(value);
         self.last.truncate(shared);
@@ -249,12 +243,31 @@ pub(super) fn common(one: &[u8], two: &[u8]) -> usize {
     start + rest.take_while(|(one, two)| one == two).count()
 }
 
-fn put_length(body: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        body.push(length as u8 | 0x80);
-        length >>= 7;
+fn put_lengths(body: &mut Vec<u8>, lengths: [usize; LENGTHS]) {
+    // Nearly always.
+    if lengths.iter().all(|&length| length < 0x80) {
+        return body.extend_from_slice(&lengths.map(|length| length as u8));
     }
-    body.push(length as u8);
+    for mut length in lengths {
+        while length >= 0x80 {
+            body.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        body.push(length as u8);
+    }
+}
+
+fn take_lengths(rest: &mut &[u8]) -> Option<[usize; LENGTHS]> {
+    let (short, behind) = rest.split_first_chunk::<LENGTHS>()?;
+    if short.iter().all(|&length| length < 0x80) {
+        *rest = behind;
+        return Some(short.map(usize::from));
+    }
+    let mut lengths = [0; LENGTHS];
+    for length in &mut lengths {
+        *length = take_length(rest)?;
+    }
+    Some(lengths)
 }
 
 fn take_length(rest: &mut &[u8]) -> Option<usize> {
