@@ -183,18 +183,48 @@ pub(crate) fn stage_gone_apart(batch: &mut WriteBatch, key: &[u8]) {
     batch.delete(Keyspace::SetBySecureQri, key);
 }
 
-/// The value of a name's index entry: the name as written, unless the key tells it.
+/// What the value of a name's entry begins with: the name follows.
+const WHOLE: u8 = 0;
+/// Or bits follow, from the least significant on, that say which bytes of the folded name in the key are capitals; bytes without one at the end are left out.
+const CAPITALS: u8 = 1;
+
+/// The value of a name's index entry: what the key does not tell of the name as written. Nothing, where that is all.
 fn name_value(space: Keyspace, key: &[u8], name: Option<&str>) -> Vec<u8> {
-    match name {
-        Some(name) if !key_tells(name) => envelope::seal(space, key, name.as_bytes()),
-        _ => Vec::new(),
+    let Some(name) = name else { return Vec::new() };
+    let cut_or_escaped = name.len() > FOLDED_BYTES || name.bytes().any(|byte| byte <= 1);
+    let mut body = Vec::new();
+    if !cut_or_escaped && matches!(fold(name), Cow::Borrowed(_)) {
+        return body;
     }
+    if cut_or_escaped || !name.is_ascii() {
+        body.push(WHOLE);
+        body.extend_from_slice(name.as_bytes());
+    } else {
+        body.push(CAPITALS);
+        for (position, _) in name
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| byte.is_ascii_uppercase())
+        {
+            body.resize(2 + position / 8, 0);
+            body[1 + position / 8] |= 1 << (position % 8);
+        }
+    }
+    envelope::seal(space, key, &body)
 }
 
-fn key_tells(name: &str) -> bool {
-    name.len() <= FOLDED_BYTES
-        && matches!(fold(name), Cow::Borrowed(_))
-        && !name.bytes().any(|byte| byte <= 1)
+/// Sets the letters that `bits` name in upper case; `None` where one is not there.
+fn capitalize(folded: &[u8], bits: &[u8]) -> Option<Vec<u8>> {
+    let mut name = folded.to_vec();
+    for (at, &byte) in bits.iter().enumerate() {
+        let mut left = byte;
+        while left != 0 {
+            let letter = name.get_mut(8 * at + left.trailing_zeros() as usize)?;
+            letter.make_ascii_uppercase();
+            left &= left - 1;
+        }
+    }
+    Some(name)
 }
 
 /// The name as written from an entry of a name index, whose key has `parent` bytes before the text.
@@ -209,16 +239,20 @@ pub(crate) fn name_of_entry(
         .checked_sub(keys::ID)
         .and_then(|end| key.get(parent..end))
         .unwrap_or_default();
-    let bytes = match (text.split_last(), value) {
-        (Some((0, folded)), []) => folded,
-        (Some((0, _)), value) => envelope::open(space, key, value)?,
+    let wrong = || Error::corrupt(space, key, "an index entry of a wrong form");
+    let name = match (text.split_last(), value) {
+        (Some((0, folded)), []) => folded.to_vec(),
+        (Some((0, folded)), value) => match envelope::open(space, key, value)?.split_first() {
+            Some((&WHOLE, name)) => name.to_vec(),
+            Some((&CAPITALS, bits)) => capitalize(folded, bits).ok_or_else(wrong)?,
+            _ => return Err(wrong()),
+        },
         (Some((&crate::sortkey::MISSING, [])), []) => return Ok(None),
-        _ => return Err(Error::corrupt(space, key, "an index key of a wrong form")),
+        _ => return Err(wrong()),
     };
-    match std::str::from_utf8(bytes) {
-        Ok(name) => Ok(Some(name.to_owned())),
-        Err(error) => Err(Error::corrupt(space, key, error)),
-    }
+    String::from_utf8(name)
+        .map(Some)
+        .map_err(|error| Error::corrupt(space, key, error))
 }
 
 #[cfg(test)]
@@ -234,6 +268,9 @@ mod tests {
             Some(""),
             Some("orders"),
             Some("Orders"),
+            Some("oRDERS of the NORTH"),
+            Some("Z"),
+            Some("[Ärger]"),
             Some("Straße"),
             Some("a\u{0}b\u{1}"),
             Some(&long),
@@ -252,5 +289,24 @@ mod tests {
             let read = name_of_entry(entry.space, &entry.key, &entry.value, keys::TENANT + keys::ID).unwrap();
             assert_eq!(read.as_deref(), name);
         }
+    }
+
+    #[test]
+    fn a_wrong_value_of_a_name_is_corrupt() {
+        let of = Parent {
+            tenant: TenantNumber(7),
+            id: None,
+        };
+        let space = Keyspace::StoreByName;
+        let mut key = Vec::new();
+        keys::by_text(&mut key, of, Some("orders"), Uuid::from_u128(9));
+        for body in [&b""[..], b"\x02", b"\x01\x40", b"\x01\x00\x01", b"\x00\xFF"] {
+            let value = envelope::seal(space, &key, body);
+            let read = name_of_entry(space, &key, &value, keys::TENANT);
+            assert_eq!(read.unwrap_err().kind(), crate::ErrorKind::Corrupt, "{body:?}");
+        }
+        let value = envelope::seal(space, &key, b"\x01\x21");
+        let read = name_of_entry(space, &key, &value, keys::TENANT).unwrap();
+        assert_eq!(read.as_deref(), Some("OrderS"));
     }
 }

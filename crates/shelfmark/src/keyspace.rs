@@ -46,7 +46,7 @@ keyspaces! {
     Set => "set",
     /// T D → schema and additionalSchemas; no row where the set has neither
     SetSchema => "set_schema",
-    /// T name S → name as written, where it differs from the key
+    /// T name S → what the key does not tell of the name as written
     StoreByName => "store_by_name",
     /// T technicalName S → empty
     StoreByTechnicalName => "store_by_technical_name",
@@ -54,7 +54,7 @@ keyspaces! {
     StoreByModified => "store_by_modified",
     /// T S A → empty (creation order)
     AssetByStore => "asset_by_store",
-    /// T S name A → name as written, where it differs from the key
+    /// T S name A → what the key does not tell of the name as written
     AssetByName => "asset_by_name",
     /// T S technicalName A → empty
     AssetByTechnicalName => "asset_by_technical_name",
@@ -62,7 +62,7 @@ keyspaces! {
     AssetByModified => "asset_by_modified",
     /// T A D → empty (creation order)
     SetByAsset => "set_by_asset",
-    /// T A name D → name as written, where it differs from the key
+    /// T A name D → what the key does not tell of the name as written
     SetByName => "set_by_name",
     /// T A technicalName D → empty
     SetByTechnicalName => "set_by_technical_name",
