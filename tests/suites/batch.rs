@@ -6,7 +6,7 @@ use shelfmark::{
     AssetId, Batch, BatchOutcome, DataSet, DataStore, EntityId, Error, ErrorKind, Expectation, Hook,
     HookView, NewDataAsset, NewDataStore, Options, Patch, Proposal, Query, Read, StoreId, Veto, Write,
 };
-use shelfmark_testkit::CountingBackend;
+use shelfmark_testkit::{CountingBackend, Fault, FaultyBackend, MemoryBackend};
 
 use crate::support::{
     Bed, Watchdog, assert_clean, catalog_on, dump, family, new_asset, new_set, new_store, session,
@@ -135,6 +135,38 @@ fn every_failure_is_told_and_nothing_happens() {
         let names: Vec<_> = names.items.iter().map(|store| &store.technical_name).collect();
         assert_eq!(names, ["warehouse", "before", "after"]);
         assert_clean(&catalog, bed.name);
+    }
+}
+
+#[test]
+fn a_failing_storage_is_the_error_of_the_batch_whatever_was_refused_before() {
+    for kind in [ErrorKind::Io, ErrorKind::Corrupt] {
+        let backend = FaultyBackend::new(Arc::new(MemoryBackend::new()));
+        let faults = backend.faults();
+        let catalog = catalog_on(&(Arc::new(backend) as Arc<dyn shelfmark::backend::Backend>));
+        let session = session(&catalog, "acme");
+        let store = session.create(new_store("warehouse")).expect("a store").id;
+        let mut batch = Batch::new();
+        batch.create(new_store(" "));
+        batch.create(new_asset(store, "sales"));
+        batch.create(new_store(" "));
+        let refused = [(0, ErrorKind::Invalid), (2, ErrorKind::Invalid)];
+        // The fault at each read in turn, until none is left.
+        let mut struck = 0;
+        for nth in 1.. {
+            faults.arm(Fault::read(kind).nth(nth));
+            let error = session.batch(&batch).expect_err("refused");
+            if faults.struck() == struck {
+                assert_eq!(kinds(&error), refused);
+                break;
+            }
+            struck += 1;
+            assert_eq!(error.kind(), kind, "{nth}: {error}");
+            assert!(error.failures().is_empty(), "{nth}: {error}");
+        }
+        faults.disarm();
+        assert!(struck > 1, "{struck}");
+        assert_eq!(session.count::<shelfmark::DataAsset>(store).expect("a count"), 0);
     }
 }
 

@@ -301,18 +301,19 @@ impl Executor<'_> {
             }),
             WriteOp::Delete(kind, target) => by_kind!(kind, E => {
                 let (id, expectation) = self.target::<E>(target);
-                let would = self.beforehand(|| self.deleted(to.would_delete([(id, expectation)])));
-                agreed(would, self.deleted(to.delete(id, expectation)))
+                let would = || self.deleted(to.would_delete([(id, expectation)]));
+                self.rehearsed(would, || self.deleted(to.delete(id, expectation)))
             }),
             WriteOp::DeleteAll(kind, targets) => by_kind!(kind, E => {
                 let members: Vec<_> = targets.iter().map(|target| self.target::<E>(target)).collect();
-                let would = self.beforehand(|| self.deleted(to.would_delete(members.clone())));
-                agreed(would, self.deleted(to.delete_all(members)))
+                let would = || self.deleted(to.would_delete(members.clone()));
+                self.rehearsed(would, || self.deleted(to.delete_all(members.clone())))
             }),
             WriteOp::DeleteSelected(kind, selection) => by_kind!(kind, E => {
-                let selected = self.selection::<E>(selection);
-                let would = self.beforehand(|| self.deleted(to.would_delete_selected::<E>(selected)));
-                agreed(would, self.deleted(to.delete_selected::<E>(self.selection::<E>(selection))))
+                let would = || self.deleted(to.would_delete_selected::<E>(self.selection::<E>(selection)));
+                self.rehearsed(would, || {
+                    self.deleted(to.delete_selected::<E>(self.selection::<E>(selection)))
+                })
             }),
             WriteOp::Batch(steps) => self.batch(to, steps),
             WriteOp::CreateOnce(key, draft) => {
@@ -335,9 +336,25 @@ impl Executor<'_> {
         Ok(self.shown(&entity))
     }
 
-    /// What a deletion would do; nothing to compare with where others come between.
-    fn beforehand(&self, would: impl FnOnce() -> Answer) -> Option<Answer> {
-        (!self.ids.borrow().are_as_they_are()).then(would)
+    /// What a deletion gives, which a rehearsal must have given too; where others come between there is none. That the storage fails, no rehearsal foresees:
+    /// where that ends the rehearsal, nothing is deleted.
+    fn rehearsed(&self, would: impl FnOnce() -> Answer, delete: impl FnOnce() -> Answer) -> Answer {
+        if self.ids.borrow().are_as_they_are() {
+            return delete();
+        }
+        let failed = |answer: &Answer| {
+            let kind = answer.as_ref().err().and_then(|failure| failure.kind);
+            kind.is_some_and(|kind| OF_STORAGE.contains(&kind))
+        };
+        let would = would();
+        if failed(&would) {
+            return would;
+        }
+        let did = delete();
+        if would != did && !failed(&did) {
+            return Ok(json!({ "would": format!("{would:?}"), "did": format!("{did:?}") }));
+        }
+        did
     }
 
     pub(crate) fn deleted(&self, deleted: shelfmark::Result<Deleted>) -> Answer {
@@ -553,21 +570,6 @@ fn filter_of(spec: &FilterSpec) -> Filter {
             filter.modified_since(Timestamp::from_millis(TestEnvironment::START + since).unwrap_or_default());
     }
     filter
-}
-
-/// What a deletion gave, which a rehearsal must have given too. That the storage fails, no rehearsal foresees.
-fn agreed(would: Option<Answer>, did: Answer) -> Answer {
-    let failed = |answer: &Answer| {
-        let kind = answer.as_ref().err().and_then(|failure| failure.kind);
-        kind.is_some_and(|kind| OF_STORAGE.contains(&kind))
-    };
-    match would {
-        Some(would) if failed(&would) => would,
-        Some(would) if would != did && !failed(&did) => {
-            Ok(json!({ "would": format!("{would:?}"), "did": format!("{did:?}") }))
-        }
-        _ => did,
-    }
 }
 
 /// The outcome of an answer.

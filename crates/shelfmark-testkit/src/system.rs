@@ -425,10 +425,15 @@ impl System {
                     return Ok(json!({ "reported": reported, "stored": stored }));
                 }
                 let newest = shelfmark::Query::<E>::new().sort("-id").limit(stored as usize);
-                let page =
-                    shelfmark::Read::list_names(&session, &newest).map_err(|error| self.failure(&error))?;
-                let ids: Vec<E::Id> = page.items.iter().rev().map(|named| named.id).collect();
-                executor.bind(&ids);
+                match shelfmark::Read::list_names(&session, &newest) {
+                    Ok(page) => {
+                        let ids: Vec<E::Id> = page.items.iter().rev().map(|named| named.id).collect();
+                        executor.bind(&ids);
+                    }
+                    // A storage that failed may not be read either, and what it failed with says whether the commit is in doubt.
+                    Err(_) if OF_STORAGE.contains(&error.kind()) => {}
+                    Err(unread) => return Err(self.failure(&unread)),
+                }
                 Err(self.failure(&error))
             }
         }

@@ -112,6 +112,24 @@ error_kinds! {
     Internal => "INTERNAL",
 }
 
+impl ErrorKind {
+    /// Whether it tells of the storage or of this crate, and nothing of what was asked for.
+    pub(crate) fn is_fault(self) -> bool {
+        use ErrorKind as Kind;
+        matches!(
+            self,
+            Kind::Corrupt
+                | Kind::ReadOnly
+                | Kind::StorageFull
+                | Kind::Io
+                | Kind::Unavailable
+                | Kind::CommitUnknown
+                | Kind::Closed
+                | Kind::Internal
+        )
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
@@ -465,7 +483,7 @@ impl Error {
     }
 
     /// The operations of a [`Batch`](crate::Batch) that were refused, in their order, the first 100 of them: kind and details of this error are those of the
-    /// first. An operation that rests on the creation of a refused one is not among them. Empty for errors of other calls.
+    /// first. An operation that rests on the creation of a refused one is not among them. Empty for errors of other calls, and where the storage failed.
     pub fn failures(&self) -> &[BatchFailure] {
         &self.0.failures
     }

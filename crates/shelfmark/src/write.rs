@@ -279,7 +279,8 @@ pub trait Write: Read {
     /// # Errors
     ///
     /// Those of [`Write::create`], [`Write::replace`], [`Write::patch`] and [`Write::delete`]: kind and details are those of the first operation that fails,
-    /// [`Error::bulk`] has its index, [`Error::failures`] all of them. `TooLarge` for more than [`Batch::MAX_OPERATIONS`] operations, or for entities created and
+    /// [`Error::bulk`] has its index, [`Error::failures`] all of them. Where the storage fails, such as with `Io` or `Corrupt`, the batch ends there: the error is
+    /// that failure alone, whatever was refused before it. `TooLarge` for more than [`Batch::MAX_OPERATIONS`] operations, or for entities created and
     /// changed, each counted whole as often as it is named, of more encoded bytes than [`Options::atomic_bulk_bytes`](crate::Options::atomic_bulk_bytes).
     fn batch(&self, batch: &Batch) -> Result<Vec<BatchOutcome>> {
         let plan = batch::plan(self, batch)?;

@@ -1,5 +1,7 @@
 //! Inputs of entities: few different texts, so that they collide, and some that break a rule.
 
+use std::sync::LazyLock;
+
 use proptest::collection::vec;
 use proptest::option::{self, weighted};
 use proptest::prelude::*;
@@ -104,31 +106,30 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn free() -> impl Strategy<Value = JsonObject> {
-    let objects = [
-        json!({}),
-        json!({ "team": "core", "rank": 1 }),
-        json!({ "rank": 1, "team": "core" }),
-        json!({ "rank": 1.0, "list": [1, "two", null, { "three": 3 }] }),
-        json!({ "a/b": { "deep": [[[]]] }, "big": u64::MAX, "small": i64::MIN, "": -0.5 }),
-    ];
-    let objects: Vec<JsonObject> = objects
-        .into_iter()
-        .filter_map(|object| match object {
+    static OBJECTS: LazyLock<Vec<JsonObject>> = LazyLock::new(|| {
+        let objects = [
+            json!({}),
+            json!({ "team": "core", "rank": 1 }),
+            json!({ "rank": 1, "team": "core" }),
+            json!({ "rank": 1.0, "list": [1, "two", null, { "three": 3 }] }),
+            json!({ "a/b": { "deep": [[[]]] }, "big": u64::MAX, "small": i64::MIN, "": -0.5 }),
+        ];
+        let object = |value| match value {
             Value::Object(object) => Some(object),
             _ => None,
-        })
-        .collect();
-    select(objects)
+        };
+        objects.into_iter().filter_map(object).collect()
+    });
+    select(&**OBJECTS)
 }
 
 /// Free JSON of more levels than there may be, or exactly as many.
 pub(super) fn nested(levels: usize) -> JsonObject {
     let mut value = json!(true);
     for level in 1..levels {
-        value = if level % 2 == 0 {
-            json!([value])
-        } else {
-            json!({ "below": value })
+        value = match level % 2 {
+            0 => Value::Array(vec![value]),
+            _ => Value::Object(JsonObject::from_iter([("below".to_owned(), value)])),
         };
     }
     JsonObject::from_iter([("top".to_owned(), value)])

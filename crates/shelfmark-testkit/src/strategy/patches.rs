@@ -116,12 +116,14 @@ fn value_for(path: &str) -> BoxedStrategy<Value> {
         | "/dataAssetInfo" => vec![json!({}), json!({ "team": "web" }), json!({ "list": [] })],
         _ => vec![json!("text"), json!("Text"), json!("gold"), json!("ann")],
     };
+    // Made only where it is chosen.
+    let deep = |levels| Value::Object(inputs::nested(levels));
     prop_oneof![
         8 => select(fitting),
         2 => inputs::name().prop_map(Value::String),
         1 => select(vec![json!(null), json!(5), json!(5.0), json!(true), json!([]), json!({}), json!("")]),
-        1 => Just(Value::Object(inputs::nested(64))),
-        1 => Just(Value::Object(inputs::nested(63))),
+        1 => Just(64).prop_map(deep),
+        1 => Just(63).prop_map(deep),
     ]
     .boxed()
 }

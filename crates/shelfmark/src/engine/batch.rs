@@ -331,7 +331,7 @@ impl Plan {
         }
     }
 
-    /// Stages all of it, or gives every operation that fails. Shows each outcome to `note`, as long as none has failed.
+    /// Stages all of it, or gives every operation that is refused; a fault ends it at once. Shows each outcome to `note`, as long as none has failed.
     pub(crate) fn run(
         &self,
         stage: &mut Stage<'_>,
@@ -358,6 +358,10 @@ impl Plan {
                         note(stage, &outcome)?;
                         outcomes.push(outcome);
                     }
+                }
+                // No refusal, and nothing to note beside any: those would hide it, and the operations behind would ask a failing storage again.
+                Err(error) if error.kind().is_fault() => {
+                    return Err(error.at_bulk_index(Some(index as u64), 0));
                 }
                 Err(error) => {
                     failed[index] = true;
