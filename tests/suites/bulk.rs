@@ -1,10 +1,13 @@
 //! Many creations at once: rows that are made ahead, by two threads, are those that single creations write, and an error names its member.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 
 use shelfmark::{
-    AssetId, Batched, Catalog, DataSet, EntityId, ErrorKind, Expectation, NewDataSet, Options, Query,
-    Read as _, Session, SetId, SetSelection, Write as _,
+    AssetId, Batched, Catalog, DataSet, EntityId, ErrorKind, Expectation, Hook, HookView, NewDataSet,
+    Options, Proposal, Query, Read as _, Session, SetId, SetSelection, Veto, Write as _,
 };
 
 use shelfmark_testkit::{Fault, FaultyBackend};
@@ -175,4 +178,53 @@ fn what_has_failed_without_a_doubt_is_not_stored() {
             }
         }
     }
+}
+
+/// Notes the threads that commit sets.
+#[derive(Default)]
+struct Committing(Mutex<HashSet<ThreadId>>);
+
+impl Hook for Committing {
+    fn name(&self) -> &str {
+        "committing"
+    }
+
+    fn set(&self, _view: &HookView<'_>, _set: &mut Proposal<'_, DataSet>) -> Result<(), Veto> {
+        self.0.lock().expect("no panic").insert(thread::current().id());
+        Ok(())
+    }
+}
+
+#[test]
+fn one_thread_commits_every_chunk() {
+    let (bed, hook) = (Bed::in_memory(), Arc::new(Committing::default()));
+    let (_catalog, session, assets) = beginning(&bed, &Options::new().hook(hook.clone()));
+    // The last one is too small to be worth another thread.
+    let made = session.create_batched(sets(&assets, MANY + 1), Batched::new().chunk_entities(MANY / 5));
+    assert_eq!(made.expect("all of them").len(), MANY + 1);
+    let threads = hook.0.lock().expect("no panic").len();
+    assert!(threads <= 2, "{threads} threads, the caller's among them");
+    hook.0.lock().expect("no panic").clear();
+    let made = session.create_batched(sets(&assets, MANY), Batched::new().chunk_entities(MANY / 5));
+    assert_eq!(made.expect("all of them").len(), MANY);
+    assert_eq!(hook.0.lock().expect("no panic").len(), 1, "the last one too");
+}
+
+#[test]
+fn a_panic_of_the_iterator_is_the_callers_and_what_was_begun_is_committed() {
+    let bed = Bed::in_memory();
+    let (catalog, session, assets) = beginning(&bed, &Options::new());
+    let chunk = MANY / 5;
+    let panicking = sets(&assets, MANY).enumerate().map(|(n, set)| {
+        if n == 3 * chunk + 1 {
+            resume_unwind(Box::new("the iterator's own"));
+        }
+        set
+    });
+    let batched = Batched::new().chunk_entities(chunk);
+    let panic = catch_unwind(AssertUnwindSafe(|| session.create_batched(panicking, batched)));
+    let payload = panic.expect_err("a panic");
+    assert_eq!(payload.downcast_ref(), Some(&"the iterator's own"));
+    assert_eq!(count(&session), 3 * chunk as u64);
+    assert!(catalog.check().expect("a check").is_clean());
 }
