@@ -1,5 +1,6 @@
 //! Many creations at once: rows that are made ahead, by two threads, are those that single creations write, and an error names its member.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
@@ -178,6 +179,26 @@ fn what_has_failed_without_a_doubt_is_not_stored() {
             }
         }
     }
+}
+
+#[test]
+fn the_iterator_is_ahead_of_what_is_stored_by_a_chunk_and_no_more() {
+    let (bed, taken) = (Bed::in_memory(), Cell::new(0));
+    let (_catalog, session, assets) = beginning(&bed, &Options::new());
+    let chunk = MANY as u64 / 5;
+    let counted = sets(&assets, MANY).inspect(|_| taken.set(taken.get() + 1));
+    let batched = Batched::new().chunk_entities(MANY / 5).on_progress(|progress| {
+        // One more is looked at, to know whether there is another chunk.
+        let ahead = taken.get() - progress.stored;
+        assert!(ahead <= chunk + 1, "{ahead} of chunks of {chunk}");
+    });
+    assert_eq!(
+        session
+            .create_batched(counted, batched)
+            .expect("all of them")
+            .len(),
+        MANY
+    );
 }
 
 /// Notes the threads that commit sets.

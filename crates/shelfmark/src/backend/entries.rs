@@ -240,6 +240,24 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn with_the_room_of_others_they_neither_grow_nor_lie_in_more() {
+        let fill = |entries: &mut Entries| {
+            for row in 0..1_000_u32 {
+                entries.push(&row.to_be_bytes(), WriteOp::Put(b"value"));
+            }
+        };
+        let mut others = Entries::default();
+        fill(&mut others);
+        let mut entries = Entries::with_room(others.room());
+        let held = |entries: &Entries| (entries.bytes.capacity(), entries.places.capacity());
+        let at_first = held(&entries);
+        fill(&mut entries);
+        assert_eq!(held(&entries), at_first);
+        assert!(at_first.0 < others.bytes.capacity() && at_first.1 < others.places.capacity());
+        assert_eq!(entries, others);
+    }
+
     proptest! {
         #[test]
         fn sorted_they_are_what_a_map_holds(
