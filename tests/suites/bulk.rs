@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use shelfmark::{
-    AssetId, Batched, Catalog, DataSet, EntityId, ErrorKind, Expectation, Hook, HookView, NewDataSet,
-    Options, Proposal, Query, Read as _, Session, SetId, SetSelection, Veto, Write as _,
+    AssetId, Batched, Catalog, DataField, DataSet, EntityId, ErrorKind, Expectation, FieldType, Hook,
+    HookView, NewDataSet, Options, Proposal, Query, Read as _, Schema, Session, SetId, SetSelection, Veto,
+    Write as _,
 };
 
 use shelfmark_testkit::{Fault, FaultyBackend};
@@ -199,6 +200,36 @@ fn the_iterator_is_ahead_of_what_is_stored_by_a_chunk_and_no_more() {
             .len(),
         MANY
     );
+}
+
+#[test]
+fn a_chunk_holds_no_more_bytes_than_it_may() {
+    let (bed, mut chunks) = (Bed::in_memory(), Vec::new());
+    let (_catalog, session, assets) = beginning(&bed, &Options::new());
+    // Every set takes more than these.
+    let bytes = 100 << 10;
+    let fields = (0..100).map(|n| DataField::new(format!("{n:01024}"), FieldType::Integer));
+    let schema = Schema {
+        data_fields: fields.collect(),
+        ..Schema::default()
+    };
+    let large = sets(&assets, 200).map(|set| NewDataSet {
+        schema: Some(schema.clone()),
+        ..set
+    });
+    let batched = Batched::new().on_progress(|progress| chunks.push(progress.stored));
+    session.create_batched(large, batched).expect("all of them");
+    let sizes = chunks
+        .iter()
+        .zip([0].iter().chain(&chunks))
+        .map(|(end, begin)| end - begin);
+    for size in sizes {
+        assert!(
+            (size - 1) * bytes < 8 << 20,
+            "{size} sets of {bytes} bytes and more"
+        );
+    }
+    assert_eq!(chunks.last(), Some(&200));
 }
 
 /// Notes the threads that commit sets.

@@ -18,8 +18,8 @@ use crate::{Entity, TypedId};
 
 /// The most entities of one chunk.
 const CHUNK_ENTITIES: usize = 10_000;
-/// The most encoded bytes of one chunk.
-const CHUNK_BYTES: usize = 16 << 20;
+/// The most encoded bytes of one chunk, index entries apart. Two are held at a time.
+const CHUNK_BYTES: usize = 8 << 20;
 
 /// While a chunk of so many entities is committed the next one is made; for fewer a second thread does not pay.
 const MADE_MEANWHILE: usize = 256;
@@ -54,7 +54,7 @@ impl Default for Batched<'_> {
 }
 
 impl<'a> Batched<'a> {
-    /// Chunks of at most 10,000 entities or 16 MiB of encoded records, no report.
+    /// Chunks of at most 10,000 entities or 8 MiB of encoded records, no report.
     pub fn new() -> Self {
         Self::default()
     }

@@ -179,7 +179,7 @@ impl Session {
         }
     }
 
-    /// Creates as many entities as the iterator gives, in transactions of at most 10,000 entities or 16 MiB, so that a million of them never
+    /// Creates as many entities as the iterator gives, in transactions of at most 10,000 entities or 8 MiB, so that a million of them never
     /// sit in memory at once: while one is committed the next one is made, so the iterator, which is asked on this thread, may be ahead of what is stored
     /// by as much. Gives their ids in order. Beside the cache it takes the memory of the rows of two transactions, index entries included, and 16 bytes for each id.
     ///
