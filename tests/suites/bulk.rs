@@ -1,10 +1,15 @@
 //! Many creations at once: rows that are made ahead, by two threads, are those that single creations write, and an error names its member.
 
-use std::sync::Arc;
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 
 use shelfmark::{
-    AssetId, Batched, Catalog, DataSet, EntityId, ErrorKind, Expectation, NewDataSet, Options, Query,
-    Read as _, Session, SetId, SetSelection, Write as _,
+    AssetId, Batched, Catalog, DataField, DataSet, EntityId, ErrorKind, Expectation, FieldType, Hook,
+    HookView, NewDataSet, Options, Proposal, Query, Read as _, Schema, Session, SetId, SetSelection, Veto,
+    Write as _,
 };
 
 use shelfmark_testkit::{Fault, FaultyBackend};
@@ -175,4 +180,103 @@ fn what_has_failed_without_a_doubt_is_not_stored() {
             }
         }
     }
+}
+
+#[test]
+fn the_iterator_is_ahead_of_what_is_stored_by_a_chunk_and_no_more() {
+    let (bed, taken) = (Bed::in_memory(), Cell::new(0));
+    let (_catalog, session, assets) = beginning(&bed, &Options::new());
+    let chunk = MANY as u64 / 5;
+    let counted = sets(&assets, MANY).inspect(|_| taken.set(taken.get() + 1));
+    let batched = Batched::new().chunk_entities(MANY / 5).on_progress(|progress| {
+        // One more is looked at, to know whether there is another chunk.
+        let ahead = taken.get() - progress.stored;
+        assert!(ahead <= chunk + 1, "{ahead} of chunks of {chunk}");
+    });
+    assert_eq!(
+        session
+            .create_batched(counted, batched)
+            .expect("all of them")
+            .len(),
+        MANY
+    );
+}
+
+#[test]
+fn a_chunk_holds_no_more_bytes_than_it_may() {
+    let (bed, mut chunks) = (Bed::in_memory(), Vec::new());
+    let (_catalog, session, assets) = beginning(&bed, &Options::new());
+    // Every set takes more than these.
+    let bytes = 100 << 10;
+    let fields = (0..100).map(|n| DataField::new(format!("{n:01024}"), FieldType::Integer));
+    let schema = Schema {
+        data_fields: fields.collect(),
+        ..Schema::default()
+    };
+    let large = sets(&assets, 200).map(|set| NewDataSet {
+        schema: Some(schema.clone()),
+        ..set
+    });
+    let batched = Batched::new().on_progress(|progress| chunks.push(progress.stored));
+    session.create_batched(large, batched).expect("all of them");
+    let sizes = chunks
+        .iter()
+        .zip([0].iter().chain(&chunks))
+        .map(|(end, begin)| end - begin);
+    for size in sizes {
+        assert!(
+            (size - 1) * bytes < 8 << 20,
+            "{size} sets of {bytes} bytes and more"
+        );
+    }
+    assert_eq!(chunks.last(), Some(&200));
+}
+
+/// Notes the threads that commit sets.
+#[derive(Default)]
+struct Committing(Mutex<HashSet<ThreadId>>);
+
+impl Hook for Committing {
+    fn name(&self) -> &str {
+        "committing"
+    }
+
+    fn set(&self, _view: &HookView<'_>, _set: &mut Proposal<'_, DataSet>) -> Result<(), Veto> {
+        self.0.lock().expect("no panic").insert(thread::current().id());
+        Ok(())
+    }
+}
+
+#[test]
+fn one_thread_commits_every_chunk() {
+    let (bed, hook) = (Bed::in_memory(), Arc::new(Committing::default()));
+    let (_catalog, session, assets) = beginning(&bed, &Options::new().hook(hook.clone()));
+    // The last one is too small to be worth another thread.
+    let made = session.create_batched(sets(&assets, MANY + 1), Batched::new().chunk_entities(MANY / 5));
+    assert_eq!(made.expect("all of them").len(), MANY + 1);
+    let threads = hook.0.lock().expect("no panic").len();
+    assert!(threads <= 2, "{threads} threads, the caller's among them");
+    hook.0.lock().expect("no panic").clear();
+    let made = session.create_batched(sets(&assets, MANY), Batched::new().chunk_entities(MANY / 5));
+    assert_eq!(made.expect("all of them").len(), MANY);
+    assert_eq!(hook.0.lock().expect("no panic").len(), 1, "the last one too");
+}
+
+#[test]
+fn a_panic_of_the_iterator_is_the_callers_and_what_was_begun_is_committed() {
+    let bed = Bed::in_memory();
+    let (catalog, session, assets) = beginning(&bed, &Options::new());
+    let chunk = MANY / 5;
+    let panicking = sets(&assets, MANY).enumerate().map(|(n, set)| {
+        if n == 3 * chunk + 1 {
+            resume_unwind(Box::new("the iterator's own"));
+        }
+        set
+    });
+    let batched = Batched::new().chunk_entities(chunk);
+    let panic = catch_unwind(AssertUnwindSafe(|| session.create_batched(panicking, batched)));
+    let payload = panic.expect_err("a panic");
+    assert_eq!(payload.downcast_ref(), Some(&"the iterator's own"));
+    assert_eq!(count(&session), 3 * chunk as u64);
+    assert!(catalog.check().expect("a check").is_clean());
 }

@@ -134,14 +134,14 @@ mod tests {
         let lines = [
             line("1", "bulk: against SQLite", Some(true)),
             line("1", "bulk: against SQLite with two indexes", None),
-            line("9", "by offset", Some(false)),
+            line("9", "by offset, again on the same state", Some(false)),
         ];
         let block = block(&lines, page).unwrap();
         assert!(block.starts_with(
             "1 of 2 targets are met (date: now; machine: here; load before the run: 1; 5 rounds"
         ));
         assert!(block.ends_with(
-            "| 1 | bulk: against SQLite | ≥ 1× | 1.50× | yes |\n| 9 | by offset | ≥ 1× | 1.50× | **no** |\n"
+            "| 1 | bulk: against SQLite | ≥ 1× | 1.50× | yes |\n| 9 | by offset, again on the same state | ≥ 1× | 1.50× | **no** |\n"
         ));
         let readme = format!("before\n{BEGIN}old\n{END}after\n");
         let expected = format!("before\n{BEGIN}{block}{END}after\n");

@@ -67,7 +67,7 @@ pub trait Write: Read {
         let at = |(index, error): (usize, Error)| error.at_bulk_index(Some(index as u64), 0);
         let limit = self.context().settings.atomic_bulk_bytes;
         let most = (usize::MAX, limit.saturating_add(1));
-        let many = Many::<N::Entity>::take(self, &mut members.into_iter(), most, true).map_err(at)?;
+        let many = Many::<N::Entity>::take(self, &mut members.into_iter(), most, None).map_err(at)?;
         if many.bytes() > limit {
             let message = format!(
                 "an all-or-nothing creation holds at most {limit} bytes: split it, use the batched mode, or raise the limit"

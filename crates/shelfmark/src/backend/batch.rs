@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
-use super::entries::{Entries, WriteOp};
+use super::entries::{Entries, Room, WriteOp};
 use super::two_threads::in_two;
 use super::{Direction, KeyRange};
 use crate::keyspace::{Keyspace, keys};
@@ -17,7 +17,13 @@ pub struct WriteBatch {
     counters: BTreeMap<Keyspace, BTreeMap<Vec<u8>, i64>>,
     bytes: usize,
     operations: usize,
+    /// What the changes of each keyspace get at first.
+    rooms: Rooms,
 }
+
+/// How much the changes of each keyspace of a batch take up.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rooms(Vec<Room>);
 
 /// The changes of one keyspace, ready to be applied: first the ranges, then the entries.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -163,12 +169,30 @@ impl WriteBatch {
         Self::default()
     }
 
+    /// A batch that changes nothing, for about as many changes as one that takes up so much.
+    pub(crate) fn with_rooms(rooms: Rooms) -> Self {
+        Self {
+            rooms,
+            ..Self::default()
+        }
+    }
+
+    /// How much it takes up, to make one like it without growing and moving it on the way.
+    pub(crate) fn rooms(&self) -> Rooms {
+        let room = |log: &Option<SpaceLog>| log.as_ref().map_or(Room::default(), |log| log.log.room());
+        Rooms(self.spaces.iter().map(room).collect())
+    }
+
     fn log_mut(&mut self, space: Keyspace) -> &mut SpaceLog {
         let position = space.index();
         if self.spaces.len() <= position {
             self.spaces.resize_with(position + 1, || None);
         }
-        self.spaces[position].get_or_insert_default()
+        let room = || self.rooms.0.get(position).copied().unwrap_or_default();
+        self.spaces[position].get_or_insert_with(|| SpaceLog {
+            log: Arc::new(Entries::with_room(room())),
+            ..SpaceLog::default()
+        })
     }
 
     fn log(&self, space: Keyspace) -> Option<&SpaceLog> {
@@ -256,6 +280,7 @@ impl WriteBatch {
             counters,
             bytes,
             operations,
+            rooms: _,
         } = later;
         let total = self.operations + operations;
         for (position, log) in spaces.into_iter().enumerate() {
@@ -291,19 +316,20 @@ impl WriteBatch {
         self.operations = total;
     }
 
-    /// Sorts what has only been put and removed so far, which committing it then does not.
-    pub(crate) fn sort(&mut self) {
+    /// Sorts what has only been put and removed so far, which committing it then does not; `helped` by a second thread, where it is much.
+    pub(crate) fn sort(&mut self, helped: bool) {
         let logs = self.spaces.iter_mut().flatten();
-        let logs = logs.filter(|log| log.index.get().is_none()).collect();
-        in_two(
-            logs,
-            |log| log.work(),
-            |logs| {
-                for log in logs {
-                    sort(&mut log.log);
-                }
-            },
-        );
+        let logs: Vec<_> = logs.filter(|log| log.index.get().is_none()).collect();
+        let sort = |logs: Vec<&mut SpaceLog>| {
+            for log in logs {
+                sort(&mut log.log);
+            }
+        };
+        if helped {
+            in_two(logs, |log| log.work(), sort);
+        } else {
+            sort(logs);
+        }
     }
 
     /// The changes of each keyspace that has any, ready to be applied.

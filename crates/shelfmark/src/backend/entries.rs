@@ -26,9 +26,12 @@ pub struct Entries {
 struct Place {
     at: usize,
     key: usize,
-    /// `None`: the key is removed.
-    value: Option<usize>,
+    /// Or [`REMOVED`], which no length is: an `Option` would take up twice as much.
+    value: usize,
 }
+
+/// Of a place: the key is removed.
+const REMOVED: usize = usize::MAX;
 
 /// Eight bytes of a key, and the position of its entry.
 type SortKey = (u64, usize);
@@ -36,7 +39,31 @@ type SortKey = (u64, usize);
 /// Up to so many keys are compared whole.
 const FEW: usize = 8;
 
+/// How much of what entries take up.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Room {
+    bytes: usize,
+    places: usize,
+}
+
 impl Entries {
+    /// None, with room for so many.
+    pub(super) fn with_room(room: Room) -> Self {
+        Self {
+            bytes: Vec::with_capacity(room.bytes),
+            places: Vec::with_capacity(room.places),
+            sorted: false,
+        }
+    }
+
+    /// How much they take up.
+    pub(super) fn room(&self) -> Room {
+        Room {
+            bytes: self.bytes.len(),
+            places: self.places.len(),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.places.len()
@@ -64,7 +91,7 @@ impl Entries {
         self.places.push(Place {
             at,
             key: key.len(),
-            value: value.map(<[u8]>::len),
+            value: value.map_or(REMOVED, <[u8]>::len),
         });
         self.sorted = false;
     }
@@ -92,8 +119,8 @@ impl Entries {
     fn entry(&self, place: &Place) -> (&[u8], WriteOp<'_>) {
         let end = place.at + place.key;
         let op = match place.value {
-            Some(len) => WriteOp::Put(&self.bytes[end..end + len]),
-            None => WriteOp::Delete,
+            REMOVED => WriteOp::Delete,
+            len => WriteOp::Put(&self.bytes[end..end + len]),
         };
         (self.key(place), op)
     }
@@ -211,6 +238,24 @@ mod tests {
             Just(vec![0; 8]),
             Just(b"warehouses of the north".to_vec()),
         ]
+    }
+
+    #[test]
+    fn with_the_room_of_others_they_neither_grow_nor_lie_in_more() {
+        let fill = |entries: &mut Entries| {
+            for row in 0..1_000_u32 {
+                entries.push(&row.to_be_bytes(), WriteOp::Put(b"value"));
+            }
+        };
+        let mut others = Entries::default();
+        fill(&mut others);
+        let mut entries = Entries::with_room(others.room());
+        let held = |entries: &Entries| (entries.bytes.capacity(), entries.places.capacity());
+        let at_first = held(&entries);
+        fill(&mut entries);
+        assert_eq!(held(&entries), at_first);
+        assert!(at_first.0 < others.bytes.capacity() && at_first.1 < others.places.capacity());
+        assert_eq!(entries, others);
     }
 
     proptest! {

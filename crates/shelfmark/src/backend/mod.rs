@@ -14,6 +14,7 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+pub(crate) use batch::Rooms;
 pub use batch::{SpaceBatch, WriteBatch};
 pub use bytes::ByteStorage;
 pub use entries::{Entries, WriteOp};

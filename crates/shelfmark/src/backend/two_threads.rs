@@ -1,5 +1,6 @@
 //! Work on several keyspaces, by two threads where it is much.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::panic::resume_unwind;
 use std::sync::LazyLock;
@@ -11,18 +12,27 @@ const THREADED_HALF: usize = 1_000;
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
 
+thread_local! {
+    static ONE_OF_TWO: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that another thread works for the same call as this one does from here on: this one splits nothing any more.
+pub(crate) fn be_one_of_two() {
+    ONE_OF_TWO.set(true);
+}
+
 /// Whether two threads do more than one.
 pub(crate) fn are_two() -> bool {
     *PROCESSORS > 1
 }
 
-/// Runs `run` on all items, or on two lists of about equal `work` at a time. A panic on either thread is one of the caller.
+/// Runs `run` on all items, or on two lists of about equal `work` at a time, unless this thread is one of two already. A panic on either thread is one of the caller.
 pub(super) fn in_two<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(&T) -> usize,
     run: impl Fn(Vec<T>) -> R + Sync,
 ) -> (R, Option<R>) {
-    if !are_two() {
+    if !are_two() || ONE_OF_TWO.get() {
         return (run(items), None);
     }
     let (mine, theirs) = split(items, work);
@@ -74,6 +84,21 @@ mod tests {
             split(&[10, 4_000, 2_500, 1_500]),
             (vec![4_000, 10], vec![2_500, 1_500])
         );
+    }
+
+    #[test]
+    fn one_of_two_splits_nothing() {
+        let lists = || {
+            let (one, two) = in_two(vec![3_000, 2_000], |work| *work, |items| items);
+            (one.len(), two.map(|items| items.len()))
+        };
+        let alone = std::thread::spawn(move || {
+            be_one_of_two();
+            lists()
+        });
+        assert_eq!(alone.join().unwrap(), (2, None));
+        let other = are_two().then_some(1);
+        assert_eq!(lists(), (2 - other.unwrap_or(0), other));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::create::{self, Encoded, Parents, Prepared};
 use super::{Stage, feed, stage};
-use crate::backend::WriteBatch;
 use crate::backend::two_threads::are_two;
+use crate::backend::{Rooms, WriteBatch};
 use crate::entity::{Entity, Lineage, NewEntity};
 use crate::error::{Error, Result};
 use crate::ids::{EntityId, EntityKind};
@@ -68,12 +68,13 @@ struct Child<E: Entity> {
 
 impl<E: Entity> Many<E> {
     /// Takes members until there are so many, or so many encoded bytes of them, or no more; checks and encodes them. The members are asked for on
-    /// this thread; with `helped` another one does half of the work, where it is much. An error comes with the position of its member.
+    /// this thread, and another one does half of the work, where it is much, unless this is done `beside` a commit of rows that take up so much: then these get the
+    /// same room, and this thread alone makes them. An error comes with the position of its member.
     pub(crate) fn take<N: NewEntity<Entity = E>>(
         reader: &(impl Read + ?Sized),
         members: &mut impl Iterator<Item = N>,
         (most, most_bytes): (usize, usize),
-        helped: bool,
+        beside: Option<Rooms>,
     ) -> Result<Self, (usize, Error)>
     where
         E: Entity<New = N>,
@@ -100,7 +101,7 @@ impl<E: Entity> Many<E> {
             Some(tenant) if free && E::KIND != EntityKind::Store => {
                 let mut parents = FoundParents::default();
                 let rows = thread::scope(|scope| {
-                    let mut rows = Rows::new(tenant, helped && are_two());
+                    let mut rows = Rows::new(tenant, beside);
                     each(&mut |id, new| {
                         let encoded = create::encode::<E>(actor, id, new)?;
                         let parent = encoded.state.lineage.parent(E::KIND);
@@ -133,6 +134,18 @@ impl<E: Entity> Many<E> {
 
     pub(crate) fn ids(&self) -> &[Uuid] {
         &self.ids
+    }
+
+    /// How much its rows take up.
+    pub(crate) fn rooms(&self) -> Rooms {
+        match &self.way {
+            Way::OneByOne(_) => Rooms::default(),
+            Way::Ahead { rows, .. } => rows.rooms(),
+        }
+    }
+
+    pub(crate) fn into_ids(self) -> Vec<Uuid> {
+        self.ids
     }
 
     /// Bytes of the encoded rows, before any hook.
@@ -220,12 +233,12 @@ struct Helper<'scope, E: Entity> {
 }
 
 impl<'scope, E: Entity> Rows<'scope, E> {
-    fn new(tenant: TenantNumber, helped: bool) -> Self {
+    fn new(tenant: TenantNumber, beside: Option<Rooms>) -> Self {
         Self {
             tenant,
-            helped,
+            helped: beside.is_none() && are_two(),
             block: Vec::new(),
-            here: WriteBatch::new(),
+            here: WriteBatch::with_rooms(beside.unwrap_or_default()),
             there: None,
         }
     }
@@ -261,7 +274,7 @@ impl<'scope, E: Entity> Rows<'scope, E> {
             self.here = thread.join().unwrap_or_else(|payload| resume_unwind(payload));
         }
         make_rows(&mut self.here, self.tenant, self.block);
-        self.here.sort();
+        self.here.sort(self.helped);
         self.here
     }
 }
