@@ -130,7 +130,7 @@ impl Window {
         let span = (rows[0].0.clone(), rows[count - 1].0.clone());
         let mut block = Block::default();
         let mut writer = Writer::new(space);
-        let mut shrunk = Vec::new();
+        let mut small = Vec::new();
         let mut from = 0;
         for (position, ((fence, row), until)) in rows.into_iter().zip(until).enumerate() {
             let now = &changes[from..until];
@@ -148,14 +148,18 @@ impl Window {
                 writer.keep(fence, row);
                 continue;
             };
-            if now.iter().any(|(_, op)| *op == WriteOp::Delete) {
-                shrunk.push(fence.clone());
-            }
             let is_followed = is_followed || position + 1 < count;
             writer.block(fence, &block, &pieces, is_followed);
+            let has_removed = now.iter().any(|(_, op)| *op == WriteOp::Delete);
+            if let Some(NewRow::Put((fence, row))) = writer.rows.last()
+                && has_removed
+                && row.len() < SMALL
+            {
+                small.push(fence.clone());
+            }
         }
         writer.write(table, span)?;
-        shrunk.iter().try_for_each(|fence| fill(table, space, fence))
+        small.iter().try_for_each(|fence| fill(table, space, fence))
     }
 }
 
