@@ -456,15 +456,13 @@ fn clear(table: &mut Rows<'_>, space: Keyspace, range: &KeyRange, unreadable: Un
     };
     let before = block.before(&range.start);
     let mut behind = block.len();
-    let mut shortened = None;
     match &range.end {
         Some(end) => match find(table, space, Bound::Excluded(end), unreadable)? {
             Some((tail, last)) if tail != head => {
                 remove(table, (Bound::Excluded(&head), Bound::Excluded(&tail)))?;
                 let from = last.before(end);
                 if from > 0 {
-                    shorten(table, space, tail.clone(), &last, &[Piece::Old(from..last.len())])?;
-                    shortened = Some(tail);
+                    shorten(table, space, tail, &last, &[Piece::Old(from..last.len())])?;
                 }
             }
             _ => behind = block.before(end),
@@ -475,10 +473,7 @@ fn clear(table: &mut Rows<'_>, space: Keyspace, range: &KeyRange, unreadable: Un
         let pieces = [Piece::Old(0..before), Piece::Old(behind..block.len())];
         shorten(table, space, head.clone(), &block, &pieces)?;
     }
-    [Some(head), shortened]
-        .iter()
-        .flatten()
-        .try_for_each(|fence| fill(table, space, fence))
+    fill(table, space, &head)
 }
 
 /// Leaves these entries of a block.
