@@ -315,6 +315,31 @@ fn what_many_deletions_leave_is_put_together() {
     }
 }
 
+/// From any entry to any, also where a block loses but its first or its last.
+#[test]
+fn every_range_of_some_blocks_goes_as_from_a_map() {
+    let database = database();
+    let long = |n: u64| [&child(1, n)[..], &[1; 80]].concat();
+    commit_as(&database, |batch| {
+        (0..40).for_each(|n| batch.put(SPACE, long(n), []));
+    });
+    for (from, to) in (0..40).flat_map(|from| (from + 1..=40).map(move |to| (from, to))) {
+        let mut batch = WriteBatch::new();
+        batch.delete_range(SPACE, KeyRange::new(long(from), Some(long(to))));
+        let left = (0..40).filter(|n| !(from..to).contains(n));
+        let model: Model = left.map(|n| (long(n), Vec::new())).collect();
+        let transaction = database.begin_write().unwrap();
+        {
+            let mut table = transaction.open_table(definition(SPACE)).unwrap();
+            for (_, batch) in batch.into_spaces().0 {
+                apply(&mut table, SPACE, &batch, Unreadable::Refused).unwrap();
+            }
+            assert_sound(&table, &model);
+        }
+        transaction.abort().unwrap();
+    }
+}
+
 /// As a time of modification does: out of its place, to the end of its parent's.
 #[test]
 fn blocks_stay_filled_where_entries_move() {
