@@ -1,5 +1,7 @@
 //! Damage of every keyspace, one row at a time.
 
+use std::path::Path;
+
 use super::*;
 
 fn derived() -> impl Iterator<Item = Keyspace> {
@@ -51,6 +53,80 @@ fn damage_to_any_derived_row_is_found_and_mended() {
     }
 }
 
+/// Flips a bit of the first row of a table in a file that is not open.
+fn flip_first(path: &Path, space: Keyspace) {
+    let database = redb::Database::open(path).expect("a database");
+    let transaction = database.begin_write().expect("a transaction");
+    {
+        let definition = redb::TableDefinition::<&[u8], &[u8]>::new(space.name());
+        let mut table = transaction.open_table(definition).expect("a table");
+        let (key, mut row) = {
+            let (key, row) = redb::ReadableTable::first(&table).expect("a row").expect("a row");
+            (key.value().to_vec(), row.value().to_vec())
+        };
+        let middle = row.len() / 2;
+        row[middle] ^= 0x10;
+        table.insert(key.as_slice(), row.as_slice()).expect("a row");
+    }
+    transaction.commit().expect("a commit");
+}
+
+/// What an entity that cannot be read had in the index is lost with it, and nothing else.
+#[test]
+fn an_index_is_made_anew_around_an_entity_that_cannot_be_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("catalog.shelf");
+    let backend = Options::new().create_backend(&path).expect("a new file");
+    drop(Filled::new(Bed::new("file", backend)));
+    let whole = fs::read(&path).expect("a file");
+    for space in derived().filter(|space| *space != Keyspace::Counter) {
+        let entities = [Keyspace::Store, Keyspace::Asset, Keyspace::Set];
+        entities.iter().for_each(|&entities| flip_first(&path, entities));
+        let backend = Options::new().open_backend(&path).expect("a backend");
+        let catalog = Options::new().on_backend(backend.clone()).expect("a catalog");
+        let before = catalog.check().expect("a check");
+        assert!(
+            before
+                .findings
+                .iter()
+                .all(|found| found.kind == FindingKind::Unreadable)
+        );
+        let original = dump(&*backend);
+        drop((catalog, backend));
+        flip_first(&path, space);
+        let backend = Options::new().open_backend(&path).expect("a backend");
+        let catalog = Options::new().on_backend(backend.clone()).expect("a catalog");
+        let context = space.name();
+        let repaired = catalog.repair().expect("a repair");
+        assert_eq!(repaired.left, before.findings, "{context}");
+        assert!(
+            repaired
+                .mended
+                .iter()
+                .any(|found| (found.keyspace, found.kind) == (space, FindingKind::UnreadableIndex))
+        );
+        assert_eq!(
+            catalog.check().expect("a check").findings,
+            before.findings,
+            "{context}"
+        );
+        for (other, rows) in dump(&*backend) {
+            let was = &original[&other];
+            if other == space {
+                let lost = was.keys().filter(|key| !rows.contains_key(*key)).count();
+                assert!(
+                    lost <= 1 && rows.iter().all(|(key, value)| was.get(key) == Some(value)),
+                    "{context}"
+                );
+            } else if other != Keyspace::Counter {
+                assert!(rows == *was, "{context}: {other:?}");
+            }
+        }
+        drop((catalog, backend));
+        fs::write(&path, &whole).expect("the file as it was");
+    }
+}
+
 /// Many entries of an index lie in one row of a file, and go together.
 #[test]
 fn an_index_that_cannot_be_read_is_found_refused_and_made_anew() {
@@ -66,21 +142,7 @@ fn an_index_that_cannot_be_read_is_found_refused_and_made_anew() {
     };
     let original = dump(&*open().0);
     for space in derived().filter(|space| *space != Keyspace::Counter) {
-        let database = redb::Database::open(&path).expect("a database");
-        let transaction = database.begin_write().expect("a transaction");
-        {
-            let definition = redb::TableDefinition::<&[u8], &[u8]>::new(space.name());
-            let mut table = transaction.open_table(definition).expect("a table");
-            let (fence, mut row) = {
-                let (fence, row) = redb::ReadableTable::first(&table).expect("a row").expect("a row");
-                (fence.value().to_vec(), row.value().to_vec())
-            };
-            let middle = row.len() / 2;
-            row[middle] ^= 0x10;
-            table.insert(fence.as_slice(), row.as_slice()).expect("a row");
-        }
-        transaction.commit().expect("a commit");
-        drop(database);
+        flip_first(&path, space);
         let (backend, catalog) = open();
         let context = space.name();
         let error = backend

@@ -11,7 +11,7 @@ use super::snapshot::{bounds, definition};
 use crate::backend::two_threads::in_two;
 use crate::backend::{Keyspace, SpaceBatch, WriteOp};
 use crate::envelope;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::keyspace::keys;
 
 type Rows<'txn> = Table<'txn, &'static [u8], &'static [u8]>;
@@ -31,6 +31,25 @@ const DELETE_CHUNK: usize = 1_024;
 /// Reading past one row costs about a twelfth of removing one key by point: up to so many rows per delete a merge is cheaper, and finding
 /// out that it is not costs no more than the removal itself.
 const ROWS_PER_DELETE: usize = 12;
+/// What becomes of a change where what it changes is stored but cannot be read: a counter, or the block that an entry of an index lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It fails, and all others with it.
+    Refused,
+    /// What cannot be read stays as it is, for a check to find and a repair to make anew, and all other changes are made.
+    Left,
+}
+
+impl Unreadable {
+    /// What was read; `None` where it is to be left.
+    pub(super) fn check<T>(self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Err(error) if self == Self::Left && error.kind() == ErrorKind::Corrupt => Ok(None),
+            read => read.map(Some),
+        }
+    }
+}
+
 /// What one thread does to one keyspace.
 struct Job {
     space: Keyspace,
@@ -50,6 +69,7 @@ pub(super) fn apply(
     transaction: &WriteTransaction,
     spaces: Vec<(Keyspace, SpaceBatch)>,
     deltas: Vec<(Keyspace, Vec<u8>, i64)>,
+    unreadable: Unreadable,
 ) -> Result<()> {
     let mut jobs: Vec<Job> = spaces
         .into_iter()
@@ -69,20 +89,20 @@ pub(super) fn apply(
             }),
         }
     }
-    let run = |jobs| guard(|| run(transaction, jobs));
+    let run = |jobs| guard(|| run(transaction, jobs, unreadable));
     let (here, there) = in_two(jobs, Job::work, run);
     here.and(there.unwrap_or(Ok(())))
 }
 
-fn run(transaction: &WriteTransaction, jobs: Vec<Job>) -> Result<()> {
+fn run(transaction: &WriteTransaction, jobs: Vec<Job>, unreadable: Unreadable) -> Result<()> {
     for Job { space, batch, deltas } in jobs {
         let mut table = transaction.open_table(definition(space)).map_err(from_redb)?;
         if is_packed(space) {
-            packed::apply(&mut table, space, &batch)?;
+            packed::apply(&mut table, space, &batch, unreadable)?;
         } else {
             apply_space(&mut table, &batch).map_err(from_redb)?;
         }
-        apply_deltas(&mut table, deltas)?;
+        apply_deltas(&mut table, deltas, unreadable)?;
     }
     Ok(())
 }
@@ -181,7 +201,11 @@ fn put_sorted(table: &mut Rows<'_>, puts: &[Put<'_>]) -> Result<(), StorageError
 }
 
 /// Adds the deltas to their counters; a counter that reaches 0 goes.
-fn apply_deltas(table: &mut Rows<'_>, deltas: Vec<(Keyspace, Vec<u8>, i64)>) -> Result<()> {
+fn apply_deltas(
+    table: &mut Rows<'_>,
+    deltas: Vec<(Keyspace, Vec<u8>, i64)>,
+    unreadable: Unreadable,
+) -> Result<()> {
     // Two keyspaces may count under one prefix, so keys are not in order yet; each is there once.
     let mut by_key: Vec<(Vec<u8>, i64)> = deltas
         .into_iter()
@@ -199,7 +223,10 @@ fn apply_deltas(table: &mut Rows<'_>, deltas: Vec<(Keyspace, Vec<u8>, i64)>) -> 
         // Changed in place: a value of the same length moves nothing.
         let changed = match table.get_mut(key.as_slice()).map_err(from_redb)? {
             Some(mut row) => {
-                let new = added(envelope::open_u64(Keyspace::Counter, &key, row.value())?)?;
+                let old = envelope::open_u64(Keyspace::Counter, &key, row.value());
+                let Some(new) = unreadable.check(old.and_then(added))? else {
+                    continue;
+                };
                 if new > 0 {
                     row.insert(seal(new).as_slice()).map_err(from_redb)?;
                 }
@@ -263,7 +290,10 @@ mod tests {
                 batch.put(Keyspace::Asset, row.to_be_bytes(), Vec::new());
             }
             let (spaces, deltas) = batch.into_spaces();
-            assert!(apply(&transaction, spaces, deltas).is_err(), "{broken:?}");
+            assert!(
+                apply(&transaction, spaces, deltas, Unreadable::Refused).is_err(),
+                "{broken:?}"
+            );
         }
     }
 }

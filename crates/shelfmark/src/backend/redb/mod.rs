@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ::redb::WriteTransaction;
 
+use self::apply::Unreadable;
 use self::failure::{Latch, from_commit, from_redb, guard, unavailable};
 use self::log::{CommitLog, Medium, Route};
 use self::open::{Database, Engine, SharedMemory, Storage, probe};
@@ -250,7 +251,7 @@ impl RedbBackend {
         let (spaces, deltas) = batch.into_spaces();
         let prepared = writer.latch.call(|| {
             let mut route = log.route(deferred, bytes, &spaces, &deltas);
-            apply::apply(&transaction, spaces, deltas)?;
+            apply::apply(&transaction, spaces, deltas, Unreadable::Refused)?;
             log.prepare(&mut route, &mut transaction)?;
             Ok(route)
         });

@@ -15,10 +15,11 @@ use ::redb::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::RedbOptions;
+use super::apply::{self, Unreadable};
 use super::failure::{from_commit, from_io, from_redb, guard};
 use super::open::Bytes;
 use super::place::sync_directory;
-use super::{RedbOptions, apply};
 use crate::backend::{ByteStorage, Keyspace, SpaceBatch, WriteBatch};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -346,7 +347,8 @@ impl CommitLog {
             );
             transaction.set_quick_repair(options.quick_repair);
             let (spaces, deltas) = rows.into_spaces();
-            apply::apply(&transaction, spaces, deltas)
+            // A file that does not open cannot be repaired.
+            apply::apply(&transaction, spaces, deltas, Unreadable::Left)
                 .and_then(|()| forget(&transaction))
                 .and_then(|()| transaction.commit().map_err(from_commit))?;
             medium.remove();

@@ -12,8 +12,12 @@ use crate::error::{Error, Result};
 
 /// Bytes of the number of entries.
 const COUNT: usize = 2;
-/// So many bytes of an entry are lengths, about.
+/// So many bytes of an entry are lengths, at least.
 const LENGTHS: usize = 3;
+// A block that has more than one entry is never so full that they cannot be numbered.
+const _: () = assert!(BLOCK / LENGTHS < u16::MAX as usize);
+/// A row whose entries would be larger than this, all written out, was never stored.
+const MOST: usize = 4 << 20;
 
 /// The entries of a block, taken apart. Its buffers serve one block after the other.
 #[derive(Default)]
@@ -39,6 +43,10 @@ impl Block {
     pub(super) fn read(&mut self, space: Keyspace, fence: &[u8], row: &[u8]) -> Result<()> {
         self.clear();
         let (count, mut rest) = open(space, fence, row)?;
+        // What keys share makes none longer than all that is stored.
+        if count > 1 && count.saturating_mul(rest.len()) > MOST {
+            return Err(torn(space, fence));
+        }
         self.places.reserve(count);
         self.bytes.reserve(3 * BLOCK);
         self.stored.extend_from_slice(rest);
@@ -150,7 +158,7 @@ impl Builder {
         }
     }
 
-    /// Adds an entry, unless that would make more than `limit` bytes of the block or more entries than it can have. One entry is always taken.
+    /// Adds an entry, unless that would make more than `limit` bytes of the block, about. One entry is always taken.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8], limit: usize) -> bool {
         let shared = if self.count == 0 {
             0
@@ -158,7 +166,7 @@ impl Builder {
             common(&self.last, key)
         };
         let own = &key[shared..];
-        let full = self.body.len() + LENGTHS + own.len() + value.len() > limit || self.count == u16::MAX;
+        let full = self.body.len() + LENGTHS + own.len() + value.len() > limit;
         if full && self.count > 0 {
             return false;
         }
@@ -182,9 +190,7 @@ impl Builder {
             return 0;
         }
         let rest = block.stored(start + 1..end);
-        if self.body.len() + rest.len() <= limit
-            && usize::from(self.count) + end - start <= usize::from(u16::MAX)
-        {
+        if self.body.len() + rest.len() <= limit {
             self.body.extend_from_slice(rest);
             self.count += (end - start - 1) as u16;
             self.last.clear();
@@ -365,6 +371,22 @@ mod tests {
                 prop_assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
             }
         }
+    }
+
+    /// Some bytes that would become very many.
+    #[test]
+    fn entries_that_share_far_too_much_are_refused_unread() {
+        let count = 60_000_u16;
+        let mut body = count.to_be_bytes().to_vec();
+        for shared in 0..usize::from(count) {
+            put_lengths(&mut body, [shared, 1, 0]);
+            body.push(b'x');
+        }
+        let row = envelope::seal(SPACE, b"", &body);
+        let mut block = Block::default();
+        let error = block.read(SPACE, b"", &row).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
+        assert_eq!(block.bytes.capacity(), 0);
     }
 
     #[test]

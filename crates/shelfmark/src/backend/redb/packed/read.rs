@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
             }
             let before = self.block.before(&range.start);
             if before < self.block.len() {
-                self.passed = self.passed.max(before);
+                self.passed = before;
                 return Ok(true);
             }
         }
@@ -121,30 +121,16 @@ impl<'a> Walk<'a> {
             if done == entries {
                 return self.settle();
             }
+            // Where the range ends is seen at the next entry that is to be noted, not many blocks on.
             while let Some((fence, row)) = self.next_row()? {
-                // What follows sorts behind the range: so does all after it.
-                if self.direction == Direction::Forward
-                    && range.end.as_deref().is_some_and(|end| fence.value() >= end)
-                {
-                    self.end();
-                    return Ok(());
-                }
                 let count = block::count(self.space, fence.value(), row.value())? as u64;
-                let whole = self.direction == Direction::Forward || fence.value() > range.start.as_slice();
-                if done + count > entries || noted(done, count).next().is_some() || !whole {
+                if done + count > entries || noted(done, count).next().is_some() {
                     self.open(fence.value(), row.value())?;
                     break;
                 }
                 done += count;
                 if done == entries {
-                    self.load()?;
                     return self.settle();
-                }
-            }
-            if self.direction == Direction::Reverse && self.left() > 0 {
-                let nearest = self.block.key(self.position(0));
-                if !is_within(range, nearest, self.direction) {
-                    return Ok(());
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::ops::{Bound, Range};
 
 use ::redb::{CursorError, CursorMut, ReadableTable, Table};
 
+use super::super::apply::Unreadable;
 use super::super::failure::from_redb;
 use super::BLOCK;
 use super::block::{Block, Builder, common, size_behind};
@@ -14,8 +15,10 @@ use crate::error::Result;
 type Bytes = &'static [u8];
 type Rows<'txn> = Table<'txn, Bytes, Bytes>;
 
-/// A block that is left with less, since entries were removed, takes in the next one if both make no more than three quarters of a block.
+/// A block that is left with less, since entries were removed, is put together with its neighbours.
 const SMALL: usize = BLOCK / 4;
+/// What is put together is no more than this.
+const FILLED: usize = BLOCK / 4 * 3;
 /// Where a block is cut at an entry, neither part is smaller.
 const PART: usize = BLOCK / 4;
 /// Up to so many blocks between two that change are written anew with them, and in one go so many at most.
@@ -25,15 +28,6 @@ const AT_ONCE: usize = 256;
 const FEW: usize = 3;
 
 type Change<'a> = (&'a [u8], WriteOp<'a>);
-
-/// The block that a key is in or would be in.
-struct Found {
-    fence: Vec<u8>,
-    /// The fence of the next block.
-    next: Option<Vec<u8>>,
-    /// `false` where the table has no block yet.
-    is_there: bool,
-}
 
 /// What a block is to have at a place.
 enum Piece<'a> {
@@ -47,16 +41,21 @@ enum Piece<'a> {
 type Stored = (Vec<u8>, Vec<u8>);
 
 /// Applies the changes of one keyspace: first the ranges, then the entries, each block once.
-pub(in super::super) fn apply(table: &mut Rows<'_>, space: Keyspace, batch: &SpaceBatch) -> Result<()> {
+pub(in super::super) fn apply(
+    table: &mut Rows<'_>,
+    space: Keyspace,
+    batch: &SpaceBatch,
+    unreadable: Unreadable,
+) -> Result<()> {
     for range in batch.ranges.iter().filter(|range| !range.is_empty()) {
-        clear(table, space, range)?;
+        clear(table, space, range, unreadable)?;
     }
     let changes: Vec<Change<'_>> = batch.entries.iter().collect();
     let mut rest = &changes[..];
     while !rest.is_empty() {
         let window = Window::read(table, rest)?;
         let changed = window.changes();
-        window.write(table, space, &rest[..changed])?;
+        window.write(table, space, &rest[..changed], unreadable)?;
         rest = &rest[changed..];
     }
     Ok(())
@@ -67,8 +66,8 @@ struct Window {
     rows: Vec<Stored>,
     /// How many of the changes lie in each row and those before.
     until: Vec<usize>,
-    /// Whether any block follows.
-    is_followed: bool,
+    /// `false` where the table has no first block yet.
+    is_there: bool,
 }
 
 impl Window {
@@ -77,16 +76,13 @@ impl Window {
         let (first, _) = changes[0];
         let mut cursor = table.upper_bound(Bound::Included(first)).map_err(from_redb)?;
         let owned = |(fence, row): super::Row<'_>| (fence.value().to_vec(), row.value().to_vec());
-        let mut row = cursor
-            .peek_prev()
-            .map_err(from_redb)?
-            // The table has no block yet.
-            .map_or_else(Stored::default, owned);
+        let found = cursor.peek_prev().map_err(from_redb)?.map(owned);
         let mut window = Self {
             rows: Vec::new(),
             until: Vec::new(),
-            is_followed: false,
+            is_there: found.is_some(),
         };
+        let mut row = found.unwrap_or_default();
         let (mut until, mut unchanged) = (0, 0);
         loop {
             let next = cursor.next().map_err(from_redb)?;
@@ -98,7 +94,6 @@ impl Window {
             unchanged = if changed == 0 { unchanged + 1 } else { 0 };
             window.rows.push(row);
             window.until.push(until);
-            window.is_followed = next.is_some();
             match next {
                 Some(next)
                     if until < changes.len() && unchanged <= UNCHANGED && window.rows.len() < AT_ONCE =>
@@ -111,7 +106,6 @@ impl Window {
         // What lies behind the last change stays.
         window.rows.truncate(window.rows.len() - unchanged);
         window.until.truncate(window.rows.len());
-        window.is_followed |= unchanged > 0;
         Ok(window)
     }
 
@@ -120,11 +114,17 @@ impl Window {
         self.until.last().copied().unwrap_or_default()
     }
 
-    fn write(self, table: &mut Rows<'_>, space: Keyspace, changes: &[Change<'_>]) -> Result<()> {
+    fn write(
+        self,
+        table: &mut Rows<'_>,
+        space: Keyspace,
+        changes: &[Change<'_>],
+        unreadable: Unreadable,
+    ) -> Result<()> {
         let Self {
             rows,
             until,
-            is_followed,
+            is_there,
         } = self;
         let count = rows.len();
         let span = (rows[0].0.clone(), rows[count - 1].0.clone());
@@ -139,17 +139,16 @@ impl Window {
                 writer.keep(fence, row);
                 continue;
             }
-            // A table's first row is not there before it is written.
             block.clear();
-            if !row.is_empty() {
-                block.read(space, &fence, &row)?;
-            }
-            let Some(pieces) = merged(&block, now) else {
-                writer.keep(fence, row);
+            let stands = is_there || position > 0;
+            let is_readable = !stands || unreadable.check(block.read(space, &fence, &row))?.is_some();
+            let Some(pieces) = merged(&block, now).filter(|_| is_readable) else {
+                if stands {
+                    writer.keep(fence, row);
+                }
                 continue;
             };
-            let is_followed = is_followed || position + 1 < count;
-            writer.block(fence, &block, &pieces, is_followed);
+            writer.block(fence, &block, &pieces);
             let has_removed = now.iter().any(|(_, op)| *op == WriteOp::Delete);
             if let Some(NewRow::Put((fence, row))) = writer.rows.last()
                 && has_removed
@@ -188,21 +187,17 @@ impl Writer {
     }
 
     fn keep(&mut self, fence: Vec<u8>, row: Vec<u8>) {
-        // The first row of a table that has none, and gets none.
-        if !row.is_empty() {
-            self.rows.push(NewRow::Kept((fence, row)));
-        }
+        self.rows.push(NewRow::Kept((fence, row)));
     }
 
     /// A block of these entries, and blocks behind it for what does not fit.
-    fn block(&mut self, fence: Vec<u8>, block: &Block, pieces: &[Piece<'_>], is_followed: bool) {
+    fn block(&mut self, fence: Vec<u8>, block: &Block, pieces: &[Piece<'_>]) {
         let is_empty = pieces.iter().all(|piece| match piece {
             Piece::Old(range) => range.is_empty(),
             Piece::New(..) => false,
         });
-        // The first block stays while there are others, so that every key has one.
-        let stays = fence.is_empty() && is_followed;
-        if is_empty && !stays {
+        // The first block stays, so that every key has one.
+        if is_empty && !fence.is_empty() {
             self.rows.push(NewRow::Gone(fence));
             return;
         }
@@ -279,25 +274,25 @@ fn append(cursor: &mut CursorMut<'_, Bytes, Bytes>, fence: &[u8], row: &[u8]) ->
     })
 }
 
-/// The last block whose fence lies within the bound, read into `block`.
-fn find(table: &Rows<'_>, space: Keyspace, fence: Bound<&[u8]>, block: &mut Block) -> Result<Found> {
+/// The fence of the last block whose own lies within the bound, and the block itself, empty where it cannot be read and is left; `None` where there is none.
+fn find(
+    table: &Rows<'_>,
+    space: Keyspace,
+    fence: Bound<&[u8]>,
+    unreadable: Unreadable,
+) -> Result<Option<(Vec<u8>, Block)>> {
     let mut cursor = table.upper_bound(fence).map_err(from_redb)?;
-    let next = cursor.peek_next().map_err(from_redb)?;
-    let next = next.map(|(fence, _)| fence.value().to_vec());
     let Some((fence, row)) = cursor.peek_prev().map_err(from_redb)? else {
-        block.clear();
-        return Ok(Found {
-            fence: Vec::new(),
-            next,
-            is_there: false,
-        });
+        return Ok(None);
     };
-    block.read(space, fence.value(), row.value())?;
-    Ok(Found {
-        fence: fence.value().to_vec(),
-        next,
-        is_there: true,
-    })
+    let mut block = Block::default();
+    if unreadable
+        .check(block.read(space, fence.value(), row.value()))?
+        .is_none()
+    {
+        block.clear();
+    }
+    Ok(Some((fence.value().to_vec(), block)))
 }
 
 /// What a block has after the changes; `None` where they change nothing.
@@ -412,88 +407,90 @@ fn parts(entries: &[Entry<'_>]) -> Vec<Part> {
     }]
 }
 
-/// Lets a block that has become small take in the next one, if that leaves room.
+/// Puts a block that has become small together with those behind it, or the one before, as long as that leaves room. One that cannot be read stays as it is.
 fn fill(table: &mut Rows<'_>, space: Keyspace, fence: &[u8]) -> Result<()> {
-    let Some(len) = table.get(fence).map_err(from_redb)?.map(|row| row.value().len()) else {
-        return Ok(());
-    };
-    if len >= SMALL {
-        return Ok(());
-    }
     let mut block = Block::default();
-    let here = find(table, space, Bound::Included(fence), &mut block)?;
-    let Some(next) = here.next else { return Ok(()) };
-    let mut behind = Block::default();
-    find(table, space, Bound::Included(&next), &mut behind)?;
     let mut builder = Builder::new();
-    let most = BLOCK / 4 * 3;
-    for block in [&block, &behind] {
-        if builder.push_all(block, 0..block.len(), most) < block.len() {
+    let mut fences = Vec::new();
+    {
+        let mut cursor = table.lower_bound(Bound::Included(fence)).map_err(from_redb)?;
+        let len = match cursor.peek_next().map_err(from_redb)? {
+            Some((here, row)) if here.value() == fence => row.value().len(),
+            _ => return Ok(()),
+        };
+        if len >= SMALL {
             return Ok(());
         }
+        let before = cursor.peek_prev().map_err(from_redb)?;
+        if before.is_some_and(|(_, row)| row.value().len() + len <= FILLED) {
+            cursor.prev().map_err(from_redb)?;
+        }
+        let mut filled = 0;
+        while let Some((fence, row)) = cursor.next().map_err(from_redb)? {
+            filled += row.value().len();
+            let fits = filled <= FILLED;
+            if !fits
+                || Unreadable::Left
+                    .check(block.read(space, fence.value(), row.value()))?
+                    .is_none()
+            {
+                break;
+            }
+            // Together they share more than apart.
+            builder.push_all(&block, 0..block.len(), usize::MAX);
+            fences.push(fence.value().to_vec());
+        }
     }
-    table.remove(next.as_slice()).map_err(from_redb)?;
-    put(table, fence, &builder.finish(space, fence))
+    let Some((first, others @ [_, ..])) = fences.split_first() else {
+        return Ok(());
+    };
+    for fence in others {
+        table.remove(fence.as_slice()).map_err(from_redb)?;
+    }
+    put(table, first, &builder.finish(space, first))
 }
 
 /// Removes what lies in the range. Blocks that lie within it as a whole go unread.
-fn clear(table: &mut Rows<'_>, space: Keyspace, range: &KeyRange) -> Result<()> {
+fn clear(table: &mut Rows<'_>, space: Keyspace, range: &KeyRange, unreadable: Unreadable) -> Result<()> {
     if *range == KeyRange::all() {
         return remove(table, (Bound::Unbounded, Bound::Unbounded));
     }
-    let mut block = Block::default();
-    let mut head = find(table, space, Bound::Included(&range.start), &mut block)?;
-    if !head.is_there {
+    let Some((head, block)) = find(table, space, Bound::Included(&range.start), unreadable)? else {
         return Ok(());
-    }
+    };
     let before = block.before(&range.start);
     let mut behind = block.len();
     match &range.end {
-        Some(end) => {
-            let mut last = Block::default();
-            let tail = find(table, space, Bound::Excluded(end), &mut last)?;
-            if tail.fence == head.fence {
-                behind = block.before(end);
-            } else {
-                let between = (Bound::Excluded(&head.fence[..]), Bound::Excluded(&tail.fence[..]));
-                remove(table, between)?;
+        Some(end) => match find(table, space, Bound::Excluded(end), unreadable)? {
+            Some((tail, last)) if tail != head => {
+                remove(table, (Bound::Excluded(&head), Bound::Excluded(&tail)))?;
                 let from = last.before(end);
-                head.next = if from < last.len() {
-                    Some(tail.fence.clone())
-                } else {
-                    tail.next.clone()
-                };
                 if from > 0 {
                     shorten(table, space, tail, &last, &[Piece::Old(from..last.len())])?;
                 }
             }
-        }
-        None => {
-            remove(table, (Bound::Excluded(&head.fence), Bound::Unbounded))?;
-            head.next = None;
-        }
+            _ => behind = block.before(end),
+        },
+        None => remove(table, (Bound::Excluded(&head), Bound::Unbounded))?,
     }
     if before < behind {
-        let fence = head.fence.clone();
         let pieces = [Piece::Old(0..before), Piece::Old(behind..block.len())];
-        shorten(table, space, head, &block, &pieces)?;
-        fill(table, space, &fence)?;
+        shorten(table, space, head.clone(), &block, &pieces)?;
     }
-    Ok(())
+    fill(table, space, &head)
 }
 
 /// Leaves these entries of a block.
 fn shorten(
     table: &mut Rows<'_>,
     space: Keyspace,
-    found: Found,
+    fence: Vec<u8>,
     block: &Block,
     pieces: &[Piece<'_>],
 ) -> Result<()> {
-    let Found { fence, next, .. } = found;
     let span = (fence.clone(), fence.clone());
     let mut writer = Writer::new(space);
-    writer.block(fence, block, pieces, next.is_some());
+    writer.block(fence, block, pieces);
     writer.write(table, span)
 }
 

@@ -1,5 +1,6 @@
 //! The log beside the file: what a crash leaves of the two is what was acknowledged.
 
+use super::damage::{ENTRIES, SPACE, fill, flip, key, numbers, rows};
 use super::*;
 
 /// A file and its log, which lose power together.
@@ -414,4 +415,65 @@ fn of_two_who_recover_one_applies_the_log() {
         let snapshot = backend.snapshot().unwrap();
         assert_eq!(snapshot.count(Keyspace::Set, &[b"p"]).unwrap(), 5);
     }
+}
+
+/// A file that does not open cannot be repaired.
+#[test]
+fn a_log_is_applied_around_what_is_damaged() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    fill(&backend, 0..ENTRIES);
+    let is_gone = |number: u32| matches!(number % 100, 50..70) || (200..310).contains(&number);
+    let value = |number: u32| match number % 7 {
+        0 => Some(vec![7]),
+        _ => (!is_gone(number)).then(Vec::new),
+    };
+    let change = |batch: &mut WriteBatch| {
+        batch.put(Keyspace::Set, b"logged", b"");
+        batch.delete_range(SPACE, KeyRange::new(key(200), Some(key(310))));
+        for number in (50..ENTRIES).step_by(100) {
+            batch.delete_range(SPACE, KeyRange::new(key(number), Some(key(number + 20))));
+        }
+        for number in (0..ENTRIES).step_by(7) {
+            batch.put(SPACE, key(number), [7]);
+        }
+        for prefix in [b"p", b"q"] {
+            batch.count(Keyspace::Set, prefix, 1);
+        }
+    };
+    let count_of =
+        |backend: &RedbBackend, prefix: &[u8]| backend.snapshot().unwrap().count(Keyspace::Set, &[prefix]);
+    // The first begins the log, the second is in it alone.
+    commit_as(&backend, Durability::Immediate, |batch| {
+        batch.count(Keyspace::Set, b"p", 1);
+    })
+    .unwrap();
+    commit_as(&backend, Durability::Immediate, change).unwrap();
+    let crashed = pair.after_power_loss();
+    let blocks = numbers(&rows(&crashed.file, SPACE, |_| {}));
+    let mut unread = 0;
+    for (damaged, lost) in blocks.iter().enumerate() {
+        let left = crashed.after_power_loss();
+        rows(&left.file, SPACE, |rows| flip(&mut rows[damaged].1));
+        rows(&left.file, Keyspace::Counter, |rows| flip(&mut rows[0].1));
+        let backend = left.open();
+        assert_eq!(get_now(&backend, b"logged"), Some(Vec::new()));
+        assert_eq!(count_of(&backend, b"p").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(count_of(&backend, b"q").unwrap(), 1);
+        let snapshot = backend.snapshot().unwrap();
+        for number in 0..ENTRIES {
+            let mut found = None;
+            match snapshot.get(SPACE, &key(number), &mut |value| found = Some(value.to_vec())) {
+                Ok(_) => assert_eq!(found, value(number), "{number}"),
+                Err(error) => {
+                    // The place of a block that has gone is its predecessor's.
+                    let is_lost = lost.contains(&number) || is_gone(number);
+                    assert!(is_lost && error.kind() == ErrorKind::Corrupt, "{number}: {error}");
+                    unread += 1;
+                }
+            }
+        }
+        assert_eq!(backend.health(), Health::Healthy);
+    }
+    assert!(unread > ENTRIES / 2, "{unread}");
 }

@@ -1,5 +1,6 @@
 //! Tests of the backend as a whole: opening, a model, failures of the storage, concurrency.
 
+mod damage;
 mod faults;
 mod log;
 mod model;
