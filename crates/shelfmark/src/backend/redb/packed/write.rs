@@ -21,11 +21,12 @@ const SMALL: usize = BLOCK / 4;
 const FILLED: usize = BLOCK / 4 * 3;
 /// Where a block is cut at an entry, neither part is smaller.
 const PART: usize = BLOCK / 4;
-/// Up to so many blocks between two that change are written anew with them, and in one go so many at most.
-const UNCHANGED: usize = 3;
+/// Up to so many blocks are passed on the way to the next that changes: as many cost about one seek.
+const UNCHANGED: usize = 8;
+/// So many blocks are held at a time.
 const AT_ONCE: usize = 256;
-/// Up to so many changed rows are put one by one.
-const FEW: usize = 3;
+/// A run of rows from this length on is cut out and written through one cursor, since putting each costs more.
+const LONG_RUN: usize = 16;
 
 type Change<'a> = (&'a [u8], WriteOp<'a>);
 
@@ -61,13 +62,20 @@ pub(in super::super) fn apply(
     Ok(())
 }
 
-/// Blocks that follow one another, and change or lie between such.
+/// Blocks that change, close to each other.
 struct Window {
-    rows: Vec<Stored>,
-    /// How many of the changes lie in each row and those before.
-    until: Vec<usize>,
+    /// Those that change.
+    rows: Vec<Held>,
     /// `false` where the table has no first block yet.
     is_there: bool,
+}
+
+struct Held {
+    stored: Stored,
+    /// How many of the changes lie in this block and those before.
+    until: usize,
+    /// Whether the block before it changes too.
+    follows: bool,
 }
 
 impl Window {
@@ -75,14 +83,11 @@ impl Window {
     fn read(table: &Rows<'_>, changes: &[Change<'_>]) -> Result<Self> {
         let (first, _) = changes[0];
         let mut cursor = table.upper_bound(Bound::Included(first)).map_err(from_redb)?;
-        let owned = |(fence, row): super::Row<'_>| (fence.value().to_vec(), row.value().to_vec());
-        let found = cursor.peek_prev().map_err(from_redb)?.map(owned);
+        let mut row = cursor.peek_prev().map_err(from_redb)?;
         let mut window = Self {
             rows: Vec::new(),
-            until: Vec::new(),
-            is_there: found.is_some(),
+            is_there: row.is_some(),
         };
-        let mut row = found.unwrap_or_default();
         let (mut until, mut unchanged) = (0, 0);
         loop {
             let next = cursor.next().map_err(from_redb)?;
@@ -91,27 +96,29 @@ impl Window {
                 None => changes.len() - until,
             };
             until += changed;
-            unchanged = if changed == 0 { unchanged + 1 } else { 0 };
-            window.rows.push(row);
-            window.until.push(until);
-            match next {
-                Some(next)
-                    if until < changes.len() && unchanged <= UNCHANGED && window.rows.len() < AT_ONCE =>
-                {
-                    row = owned(next);
-                }
-                _ => break,
+            if changed > 0 {
+                window.rows.push(Held {
+                    stored: row.map_or_else(Stored::default, |(fence, row)| {
+                        (fence.value().to_vec(), row.value().to_vec())
+                    }),
+                    until,
+                    follows: unchanged == 0 && !window.rows.is_empty(),
+                });
+                unchanged = 0;
+            } else {
+                unchanged += 1;
+            }
+            row = next;
+            let goes_on = until < changes.len() && unchanged <= UNCHANGED && window.rows.len() < AT_ONCE;
+            if row.is_none() || !goes_on {
+                return Ok(window);
             }
         }
-        // What lies behind the last change stays.
-        window.rows.truncate(window.rows.len() - unchanged);
-        window.until.truncate(window.rows.len());
-        Ok(window)
     }
 
     /// How many changes lie in it.
     fn changes(&self) -> usize {
-        self.until.last().copied().unwrap_or_default()
+        self.rows.last().map_or(0, |row| row.until)
     }
 
     fn write(
@@ -121,43 +128,40 @@ impl Window {
         changes: &[Change<'_>],
         unreadable: Unreadable,
     ) -> Result<()> {
-        let Self {
-            rows,
-            until,
-            is_there,
-        } = self;
-        let count = rows.len();
-        let span = (rows[0].0.clone(), rows[count - 1].0.clone());
+        let Self { rows, is_there } = self;
         let mut block = Block::default();
         let mut writer = Writer::new(space);
         let mut small = Vec::new();
         let mut from = 0;
-        for (position, ((fence, row), until)) in rows.into_iter().zip(until).enumerate() {
+        for (position, held) in rows.into_iter().enumerate() {
+            let Held {
+                stored: (fence, row),
+                until,
+                follows,
+            } = held;
             let now = &changes[from..until];
             from = until;
-            if now.is_empty() {
-                writer.keep(fence, row);
-                continue;
+            if !follows {
+                writer.runs.push(Vec::new());
             }
             block.clear();
             let stands = is_there || position > 0;
             let is_readable = !stands || unreadable.check(block.read(space, &fence, &row))?.is_some();
             let Some(pieces) = merged(&block, now).filter(|_| is_readable) else {
-                if stands {
-                    writer.keep(fence, row);
-                }
+                // As it is stored.
+                writer.runs.push(Vec::new());
                 continue;
             };
             writer.block(fence, &block, &pieces);
             let has_removed = now.iter().any(|(_, op)| *op == WriteOp::Delete);
-            if let Some(NewRow::Put((fence, row))) = writer.rows.last()
+            if let Some((fence, Some(row))) = writer.last()
                 && has_removed
                 && row.len() < SMALL
             {
                 small.push(fence.clone());
             }
         }
-        writer.write(table, span)?;
+        writer.write(table)?;
         small.iter().try_for_each(|fence| fill(table, space, fence))
     }
 }
@@ -166,28 +170,31 @@ impl Window {
 struct Writer {
     space: Keyspace,
     builder: Builder,
-    rows: Vec<NewRow>,
+    /// Each run has every row from its first fence to its last.
+    runs: Vec<Vec<NewRow>>,
 }
 
-enum NewRow {
-    /// As it is stored.
-    Kept(Stored),
-    Put(Stored),
-    /// Its entries have all gone.
-    Gone(Vec<u8>),
-}
+/// A fence and its row, which is `None` where all entries of the block have gone.
+type NewRow = (Vec<u8>, Option<Vec<u8>>);
 
 impl Writer {
     fn new(space: Keyspace) -> Self {
         Self {
             space,
             builder: Builder::new(),
-            rows: Vec::new(),
+            runs: vec![Vec::new()],
         }
     }
 
-    fn keep(&mut self, fence: Vec<u8>, row: Vec<u8>) {
-        self.rows.push(NewRow::Kept((fence, row)));
+    fn last(&self) -> Option<&NewRow> {
+        self.runs.last()?.last()
+    }
+
+    fn push(&mut self, row: NewRow) {
+        match self.runs.last_mut() {
+            Some(run) => run.push(row),
+            None => self.runs.push(vec![row]),
+        }
     }
 
     /// A block of these entries, and blocks behind it for what does not fit.
@@ -198,8 +205,7 @@ impl Writer {
         });
         // The first block stays, so that every key has one.
         if is_empty && !fence.is_empty() {
-            self.rows.push(NewRow::Gone(fence));
-            return;
+            return self.push((fence, None));
         }
         let fits = pieces.iter().all(|piece| match piece {
             Piece::Old(range) => self.builder.push_all(block, range.clone(), BLOCK) == range.len(),
@@ -230,30 +236,32 @@ impl Writer {
 
     fn finish(&mut self, fence: Vec<u8>) {
         let row = self.builder.finish(self.space, &fence);
-        self.rows.push(NewRow::Put((fence, row)));
+        self.push((fence, Some(row)));
     }
 
-    /// Writes the rows, which take the place of all from the first fence of `span` to the last.
-    fn write(self, table: &mut Rows<'_>, (first, last): (Vec<u8>, Vec<u8>)) -> Result<()> {
-        let changed = |row: &&NewRow| !matches!(row, NewRow::Kept(_));
-        if self.rows.iter().filter(changed).count() <= FEW {
-            return self.rows.iter().try_for_each(|row| match row {
-                NewRow::Kept(_) => Ok(()),
-                NewRow::Put((fence, row)) => put(table, fence, row),
-                NewRow::Gone(fence) => table.remove(fence.as_slice()).map(drop).map_err(from_redb),
-            });
-        }
-        remove(table, (Bound::Included(&first), Bound::Included(&last)))?;
-        let mut cursor = table
-            .lower_bound_mut(Bound::Included(first.as_slice()))
-            .map_err(from_redb)?;
-        for row in &self.rows {
-            if let NewRow::Kept((fence, row)) | NewRow::Put((fence, row)) = row {
-                append(&mut cursor, fence, row)?;
-            }
-        }
-        cursor.close().map_err(from_redb)
+    fn write(self, table: &mut Rows<'_>) -> Result<()> {
+        self.runs.iter().try_for_each(|run| write_run(table, run))
     }
+}
+
+/// Writes rows, between which the table is to have no other.
+fn write_run(table: &mut Rows<'_>, run: &[NewRow]) -> Result<()> {
+    let (Some((first, _)), Some((last, _)), true) = (run.first(), run.last(), run.len() >= LONG_RUN) else {
+        return run.iter().try_for_each(|(fence, row)| match row {
+            Some(row) => put(table, fence, row),
+            None => table.remove(fence.as_slice()).map(drop).map_err(from_redb),
+        });
+    };
+    remove(table, (Bound::Included(first), Bound::Included(last)))?;
+    let mut cursor = table
+        .lower_bound_mut(Bound::Included(first.as_slice()))
+        .map_err(from_redb)?;
+    for (fence, row) in run {
+        if let Some(row) = row {
+            append(&mut cursor, fence, row)?;
+        }
+    }
+    cursor.close().map_err(from_redb)
 }
 
 fn remove(table: &mut Rows<'_>, fences: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<()> {
@@ -488,10 +496,9 @@ fn shorten(
     block: &Block,
     pieces: &[Piece<'_>],
 ) -> Result<()> {
-    let span = (fence.clone(), fence.clone());
     let mut writer = Writer::new(space);
     writer.block(fence, block, pieces);
-    writer.write(table, span)
+    writer.write(table)
 }
 
 /// Writes the entries of one table into another, which is empty, in full blocks.
