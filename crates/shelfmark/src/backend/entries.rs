@@ -170,6 +170,10 @@ impl Entries {
             Some(((_, first), others)) if others.len() >= FEW => (rest(*first), others),
             _ => return self.sort_whole(same, order),
         };
+        // Children of one parent often come in the order of their ids, also where those of several parents alternate.
+        if order.is_sorted_by(|one, two| rest(one.1) < rest(two.1)) {
+            return false;
+        }
         let common = others.iter().fold(first.len(), |common, &(_, position)| {
             let pairs = first[..common].iter().zip(rest(position));
             pairs.take_while(|(one, two)| one == two).count()
