@@ -1,7 +1,5 @@
 //! The one place that derives index entries and counter deltas. Operations never name an index.
 
-use std::borrow::Cow;
-
 use uuid::Uuid;
 
 use crate::backend::{Keyspace, WriteBatch};
@@ -9,7 +7,7 @@ use crate::envelope;
 use crate::error::{Error, Result};
 use crate::ids::EntityKind;
 use crate::keyspace::{IndexOrder, Parent, TenantNumber, bounds, entities, keys};
-use crate::sortkey::{FOLDED_BYTES, fold};
+use crate::sortkey::FOLDED_BYTES;
 use crate::time::Timestamp;
 
 /// What the index entries of an entity are made of.
@@ -191,26 +189,22 @@ const CAPITALS: u8 = 1;
 /// The value of a name's index entry: what the key does not tell of the name as written. Nothing, where that is all.
 fn name_value(space: Keyspace, key: &[u8], name: Option<&str>) -> Vec<u8> {
     let Some(name) = name else { return Vec::new() };
-    let cut_or_escaped = name.len() > FOLDED_BYTES || name.bytes().any(|byte| byte <= 1);
-    let mut body = Vec::new();
-    if !cut_or_escaped && matches!(fold(name), Cow::Borrowed(_)) {
-        return body;
+    let bytes = name.as_bytes();
+    if !name.is_ascii() || bytes.len() > FOLDED_BYTES || bytes.iter().any(|byte| *byte <= 1) {
+        return envelope::seal(space, key, &[&[WHOLE], bytes].concat());
     }
-    if cut_or_escaped || !name.is_ascii() {
-        body.push(WHOLE);
-        body.extend_from_slice(name.as_bytes());
-    } else {
-        body.push(CAPITALS);
-        for (position, _) in name
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| byte.is_ascii_uppercase())
-        {
-            body.resize(2 + position / 8, 0);
-            body[1 + position / 8] |= 1 << (position % 8);
+    // ASCII folds byte by byte.
+    let Some(last) = bytes.iter().rposition(u8::is_ascii_uppercase) else {
+        return Vec::new();
+    };
+    let mut body = [0; 1 + FOLDED_BYTES / 8];
+    body[0] = CAPITALS;
+    for (bits, letters) in body[1..].iter_mut().zip(bytes.chunks(8)) {
+        for (position, letter) in letters.iter().enumerate() {
+            *bits |= u8::from(letter.is_ascii_uppercase()) << position;
         }
     }
-    envelope::seal(space, key, &body)
+    envelope::seal(space, key, &body[..2 + last / 8])
 }
 
 /// Sets the letters that `bits` name in upper case; `None` where one is not there.
