@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace};
 use shelfmark::{
     Catalog, CheckReport, DataAsset, DataSet, DataStore, Durability, EntityId, Error, ErrorKind, Expectation,
-    FindingKind, Health, NewDataSet, Options, Projection, Query, Read, RepairReport, Result, Session,
-    SetSelection, Write,
+    Finding, FindingKind, Health, NewDataSet, Options, Projection, Query, Read, RepairReport, Result,
+    Session, SetSelection, Write,
 };
 use shelfmark_testkit::{Fault, FaultyBackend, MemoryBackend};
 

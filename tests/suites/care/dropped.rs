@@ -159,7 +159,7 @@ fn what_is_there_and_dropped_too_is_found() {
             filled.put(Keyspace::DroppedRow, key, value);
         }
         let findings = filled.check().findings;
-        let alive = |finding: &&shelfmark::Finding| finding.kind == FindingKind::Insane;
+        let alive = |finding: &&Finding| finding.kind == FindingKind::Insane;
         // The asset and its two sets; the entry of the root is missing.
         assert_eq!(findings.iter().filter(alive).count(), 3, "{findings:?}");
         assert_eq!(findings.len(), 4, "{findings:?}");

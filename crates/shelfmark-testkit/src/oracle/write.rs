@@ -307,10 +307,10 @@ impl Oracle {
         let old = self.found(tenant, kind, target)?;
         expect(target, &old)?;
         let mut given = make(self, &old)?;
-        // Hooks hear of what can be read and changes something.
-        if given.wrong.is_empty()
-            && !(broken_by(kind, &given, &old).is_empty() && changes_nothing(&given, &old))
-        {
+        // Hooks hear of what can be read and changes something. A field of a schema without a type cannot be read.
+        let broken = broken_by(kind, &given, &old);
+        let is_read = given.wrong.is_empty() && !broken.iter().any(|at| at.ends_with("/dataType"));
+        if is_read && !(broken.is_empty() && changes_nothing(&given, &old)) {
             given = self.amend(tenant, kind, given)?;
         }
         let mut broken = broken_by(kind, &given, &old);

@@ -64,6 +64,17 @@ impl Block {
             self.bytes.extend_from_within(before.start..before.start + shared);
             self.bytes.extend_from_slice(taken);
             let key = shared + own;
+            // Keys rise, and begin at the fence: what is shared is all that can be.
+            let rises = match self.places.len() {
+                0 => self.bytes[at..at + key] >= *fence,
+                _ => {
+                    self.bytes[before.start + shared..before.end].first()
+                        < self.bytes[at + shared..at + key].first()
+                }
+            };
+            if !rises {
+                return Err(misplaced(space, fence));
+            }
             before = at..at + key;
             self.places.push(Place {
                 at,
@@ -134,6 +145,11 @@ fn open<'r>(space: Keyspace, fence: &[u8], row: &'r [u8]) -> Result<(usize, &'r 
 /// How many entries a row has.
 pub(super) fn count(space: Keyspace, fence: &[u8], row: &[u8]) -> Result<usize> {
     open(space, fence, row).map(|(count, _)| count)
+}
+
+/// What a block is that has entries of another place, as where a write of it or of its neighbour was lost.
+pub(super) fn misplaced(space: Keyspace, fence: &[u8]) -> Error {
+    Error::corrupt(space, fence, "a block with entries of another place")
 }
 
 fn torn(space: Keyspace, fence: &[u8]) -> Error {
@@ -317,7 +333,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_built_is_read(entries in entries(), probe in vec(0_u8..3, 0..4), fence in vec(any::<u8>(), 0..4)) {
+        fn what_is_built_is_read(entries in entries(), probe in vec(0_u8..3, 0..4), cut in 0_usize..4) {
+            // A fence is not behind the first key.
+            let fence = entries.keys().next().map_or(&[][..], |key| &key[..cut.min(key.len())]).to_vec();
             let row = built(&entries, &fence);
             let mut block = Block::default();
             // What was in the buffers before does not matter.
@@ -406,6 +424,25 @@ mod tests {
         ]
         .concat();
         assert_eq!(envelope::open(SPACE, b"or", &row).unwrap(), body);
+    }
+
+    #[test]
+    fn entries_in_no_order_or_before_the_fence_are_corrupt() {
+        let read = |fence: &[u8], body: &[u8]| {
+            let row = envelope::seal(SPACE, fence, body);
+            Block::default().read(SPACE, fence, &row)
+        };
+        let in_order = b"\x00\x02\x00\x02\x00ab\x01\x01\x00c";
+        read(b"a", in_order).unwrap();
+        for (fence, body) in [
+            (&b"b"[..], &in_order[..]),
+            (b"a", b"\x00\x02\x00\x02\x00ac\x01\x01\x00b"),
+            (b"a", b"\x00\x02\x00\x02\x00ab\x02\x00\x00"),
+            (b"a", b"\x00\x02\x00\x02\x00ab\x01\x00\x00"),
+        ] {
+            let error = read(fence, body).unwrap_err();
+            assert!(error.to_string().contains("another place"), "{body:?}: {error}");
+        }
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl<'a> Walk<'a> {
             (Direction::Reverse, None) => table.upper_bound(Bound::<&[u8]>::Unbounded),
         };
         let cursor = self.cursor.insert(cursor.map_err(from_redb)?);
+        let next = cursor.peek_next().map_err(from_redb)?;
         match self.direction {
             Direction::Forward => {
                 if let Some((fence, row)) = cursor.peek_prev().map_err(from_redb)? {
@@ -61,6 +62,9 @@ impl<'a> Walk<'a> {
                     self.passed = self.block.len() - self.block.before(end);
                 }
             }
+        }
+        if let Some((fence, _)) = next {
+            self.ends_before(fence.value())?;
         }
         self.settle()
     }
@@ -194,20 +198,37 @@ impl<'a> Walk<'a> {
         .map_err(from_redb)
     }
 
+    /// Opens a block that follows the one that is open, if one is.
     fn open(&mut self, fence: &[u8], row: &[u8]) -> Result<()> {
         self.passed = 0;
-        self.block.read(self.space, fence, row)
+        if self.direction == Direction::Forward {
+            self.ends_before(fence)?;
+            return self.block.read(self.space, fence, row);
+        }
+        let behind = (self.block.len() > 0).then(|| self.block.key(0).to_vec());
+        self.block.read(self.space, fence, row)?;
+        behind.map_or(Ok(()), |key| self.ends_before(&key))
+    }
+
+    /// That the block has no entry of another place behind it.
+    fn ends_before(&self, key: &[u8]) -> Result<()> {
+        match self.block.len().checked_sub(1) {
+            Some(last) if self.block.key(last) >= key => Err(block::misplaced(self.space, key)),
+            _ => Ok(()),
+        }
     }
 
     /// The next block; `false` where there is none, and then it is at the end.
     fn load(&mut self) -> Result<bool> {
-        self.end();
         match self.next_row()? {
             Some((fence, row)) => {
                 self.open(fence.value(), row.value())?;
                 Ok(true)
             }
-            None => Ok(false),
+            None => {
+                self.end();
+                Ok(false)
+            }
         }
     }
 
