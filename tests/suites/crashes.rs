@@ -172,7 +172,7 @@ fn make_old(backend: &dyn Backend, rows: &Rows) {
     let mut plan = |_: &dyn shelfmark::backend::Snapshot| {
         let mut batch = WriteBatch::new();
         for ((space, key), value) in rows {
-            if space.is_derived() && *space != Keyspace::Counter {
+            if space.is_index() {
                 let mut other = key.clone();
                 other[4] ^= 0x55;
                 batch.delete(*space, key.clone());

@@ -8,6 +8,10 @@ fn derived() -> impl Iterator<Item = Keyspace> {
     Keyspace::ALL.iter().copied().filter(|space| space.is_derived())
 }
 
+fn indexes() -> impl Iterator<Item = Keyspace> {
+    derived().filter(|space| space.is_index())
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -53,22 +57,33 @@ fn damage_to_any_derived_row_is_found_and_mended() {
     }
 }
 
-/// Flips a bit of the first row of a table in a file that is not open.
-fn flip_first(path: &Path, space: Keyspace) {
+/// Changes a table of a file that is not open, below the engine.
+fn below(
+    path: &Path,
+    space: Keyspace,
+    change: impl FnOnce(&mut redb::Table<'_, &'static [u8], &'static [u8]>),
+) {
     let database = redb::Database::open(path).expect("a database");
     let transaction = database.begin_write().expect("a transaction");
-    {
-        let definition = redb::TableDefinition::<&[u8], &[u8]>::new(space.name());
-        let mut table = transaction.open_table(definition).expect("a table");
-        let (key, mut row) = {
-            let (key, row) = redb::ReadableTable::first(&table).expect("a row").expect("a row");
-            (key.value().to_vec(), row.value().to_vec())
-        };
+    let definition = redb::TableDefinition::new(space.name());
+    change(&mut transaction.open_table(definition).expect("a table"));
+    transaction.commit().expect("a commit");
+}
+
+/// The first row of a table: its key and its value.
+fn first_row(table: &impl redb::ReadableTable<&'static [u8], &'static [u8]>) -> (Vec<u8>, Vec<u8>) {
+    let (key, row) = table.first().expect("a row").expect("a row");
+    (key.value().to_vec(), row.value().to_vec())
+}
+
+/// Flips a bit of the first row of a table in a file that is not open.
+fn flip_first(path: &Path, space: Keyspace) {
+    below(path, space, |table| {
+        let (key, mut row) = first_row(table);
         let middle = row.len() / 2;
         row[middle] ^= 0x10;
         table.insert(key.as_slice(), row.as_slice()).expect("a row");
-    }
-    transaction.commit().expect("a commit");
+    });
 }
 
 /// What an entity that cannot be read had in the index is lost with it, and nothing else.
@@ -79,7 +94,7 @@ fn an_index_is_made_anew_around_an_entity_that_cannot_be_read() {
     let backend = Options::new().create_backend(&path).expect("a new file");
     drop(Filled::new(Bed::new("file", backend)));
     let whole = fs::read(&path).expect("a file");
-    for space in derived().filter(|space| *space != Keyspace::Counter) {
+    for space in indexes() {
         let entities = [Keyspace::Store, Keyspace::Asset, Keyspace::Set];
         entities.iter().for_each(|&entities| flip_first(&path, entities));
         let backend = Options::new().open_backend(&path).expect("a backend");
@@ -141,7 +156,7 @@ fn an_index_that_cannot_be_read_is_found_refused_and_made_anew() {
         (backend, catalog)
     };
     let original = dump(&*open().0);
-    for space in derived().filter(|space| *space != Keyspace::Counter) {
+    for space in indexes() {
         flip_first(&path, space);
         let (backend, catalog) = open();
         let context = space.name();
@@ -176,13 +191,6 @@ fn an_index_that_cannot_be_read_is_found_refused_and_made_anew() {
 fn a_block_that_is_out_of_date_is_found_and_its_index_made_anew() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("catalog.shelf");
-    let definition = |space: Keyspace| redb::TableDefinition::<&[u8], &[u8]>::new(space.name());
-    let raw = |work: &dyn Fn(&redb::WriteTransaction)| {
-        let database = redb::Database::open(&path).expect("a database");
-        let transaction = database.begin_write().expect("a transaction");
-        work(&transaction);
-        transaction.commit().expect("a commit");
-    };
     let create = |catalog: &Catalog, asset, numbers: std::ops::Range<u64>| {
         let sets = numbers.map(|n| new_set(asset, &format!("set {:03}", n * 389 % 997)));
         session(catalog, "acme").create_all(sets).expect("sets");
@@ -192,19 +200,11 @@ fn a_block_that_is_out_of_date_is_found_and_its_index_made_anew() {
     let asset = family(&session(&catalog, "acme")).asset;
     create(&catalog, asset, 0..15);
     drop((catalog, backend));
-    let indexes: Vec<Keyspace> = derived()
-        .filter(|space| *space != Keyspace::Counter && space.name().starts_with("set_by"))
-        .collect();
-    let stale = std::cell::RefCell::new(Vec::new());
-    raw(&|transaction| {
-        for &space in &indexes {
-            let table = transaction.open_table(definition(space)).expect("a table");
-            let (fence, row) = redb::ReadableTable::first(&table).expect("a row").expect("a row");
-            stale
-                .borrow_mut()
-                .push((space, fence.value().to_vec(), row.value().to_vec()));
-        }
-    });
+    let of_sets = || indexes().filter(|space| space.name().starts_with("set_by"));
+    let mut stale = Vec::new();
+    for space in of_sets() {
+        below(&path, space, |table| stale.push((space, first_row(table))));
+    }
     let open = || {
         let backend = Options::new().open_backend(&path).expect("a backend");
         (catalog_on(&backend), backend)
@@ -214,9 +214,8 @@ fn a_block_that_is_out_of_date_is_found_and_its_index_made_anew() {
     let original = dump(&*backend);
     drop((catalog, backend));
     let whole = fs::read(&path).expect("a file");
-    for (space, fence, row) in stale.take() {
-        raw(&|transaction| {
-            let mut table = transaction.open_table(definition(space)).expect("a table");
+    for (space, (fence, row)) in stale {
+        below(&path, space, |table| {
             table.insert(fence.as_slice(), row.as_slice()).expect("a row");
         });
         let (catalog, backend) = open();
@@ -246,7 +245,7 @@ fn a_block_that_is_out_of_date_is_found_and_its_index_made_anew() {
 fn an_entry_under_another_parent_is_stray() {
     for filled in Filled::both() {
         let original = dump(&*filled.backend);
-        for space in derived().filter(|space| *space != Keyspace::Counter) {
+        for space in indexes() {
             let rows = &original[&space];
             let (Some((one, _)), Some((two, value))) = (rows.first_key_value(), rows.last_key_value()) else {
                 continue;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use shelfmark::backend::{Direction, KeyRange, Keyspace};
+use shelfmark::backend::{Backend, Direction, KeyRange, Keyspace, Snapshot};
 
 use super::{
     MAX_KEY, MAX_VALUE, Make, Row, all, count, get, must, put_all, rows_of, scan, snapshot, value_of, write,
@@ -63,14 +63,18 @@ pub(super) fn an_empty_backend_has_no_rows(make: Make<'_>) {
     }
 }
 
+fn with_keys_and_an_empty_value(backend: &dyn Backend, space: Keyspace) -> Box<dyn Snapshot> {
+    write(backend, |batch| {
+        put_all(batch, space, KEYS);
+        batch.put(space, b"empty", Vec::new());
+    });
+    snapshot(backend)
+}
+
 pub(super) fn get_shows_the_value_once(make: Make<'_>) {
     for space in BOTH {
         let backend = make();
-        write(&*backend, |batch| {
-            put_all(batch, space, KEYS);
-            batch.put(space, b"empty", Vec::new());
-        });
-        let view = snapshot(&*backend);
+        let view = with_keys_and_an_empty_value(&*backend, space);
         for key in KEYS {
             assert_eq!(get(&*view, space, key), Some(value_of(key)), "get of {key:x?}");
         }
@@ -92,11 +96,7 @@ pub(super) fn get_shows_the_value_once(make: Make<'_>) {
 pub(super) fn get_many_shows_each_position(make: Make<'_>) {
     for space in BOTH {
         let backend = make();
-        write(&*backend, |batch| {
-            put_all(batch, space, KEYS);
-            batch.put(space, b"empty", Vec::new());
-        });
-        let view = snapshot(&*backend);
+        let view = with_keys_and_an_empty_value(&*backend, space);
         let many = |keys: &[&[u8]]| {
             let mut shown = Vec::new();
             let done = view.get_many(space, keys, &mut |position, value| {

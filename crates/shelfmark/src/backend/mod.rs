@@ -327,12 +327,7 @@ pub trait Snapshot: Send + Sync {
         direction: Direction,
         visit: &mut dyn FnMut(usize, &[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()> {
-        for (position, range) in ranges.iter().enumerate() {
-            self.scan(space, range, direction, &mut |key, value| {
-                visit(position, key, value)
-            })?;
-        }
-        Ok(())
+        scan_one_by_one(self, space, ranges, direction, visit)
     }
 
     /// How many keys begin with one of `prefixes`, none of which begins another. Asked only for the prefixes that counters are kept for
@@ -343,6 +338,21 @@ pub trait Snapshot: Send + Sync {
     fn memo(&self) -> Option<&Memo> {
         None
     }
+}
+
+/// [`Snapshot::scan_each`] where nothing is gained by taking the ranges together.
+fn scan_one_by_one<S: Snapshot + ?Sized>(
+    snapshot: &S,
+    space: Keyspace,
+    ranges: &[KeyRange],
+    direction: Direction,
+    visit: &mut dyn FnMut(usize, &[u8], &[u8]) -> ControlFlow<()>,
+) -> Result<()> {
+    ranges.iter().enumerate().try_for_each(|(position, range)| {
+        snapshot.scan(space, range, direction, &mut |key, value| {
+            visit(position, key, value)
+        })
+    })
 }
 
 /// A place beside one committed state for what its readers made of it, dropped with it. One for all snapshots that show the same state.

@@ -19,7 +19,7 @@ use super::compact::packed_bytes;
 use super::failure::{Latch, from_redb};
 use super::milestones::{Milestones, STRIDE, Way};
 use super::packed::{self, is_packed, is_within};
-use crate::backend::{Direction, KeyRange, Keyspace, Memo, Snapshot};
+use crate::backend::{Direction, KeyRange, Keyspace, Memo, Snapshot, scan_one_by_one};
 use crate::envelope;
 use crate::error::Result;
 use crate::keyspace::keys;
@@ -350,11 +350,7 @@ impl Snapshot for View {
         visit: &mut dyn FnMut(usize, &[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()> {
         if !is_packed(space) {
-            return ranges.iter().enumerate().try_for_each(|(position, range)| {
-                self.scan(space, range, direction, &mut |key, value| {
-                    visit(position, key, value)
-                })
-            });
+            return scan_one_by_one(self, space, ranges, direction, visit);
         }
         let Some(table) = self.table(space)? else {
             return Ok(());
