@@ -19,7 +19,7 @@ const OTHERS: usize = 12;
 const RECOVERY_STRIDE: u64 = 40;
 
 /// How many images each of two tests opens: they run side by side.
-const HALF: u64 = 2_600;
+const HALF: u64 = 10_000;
 
 /// The most operations of a script.
 const MOST: usize = 150;

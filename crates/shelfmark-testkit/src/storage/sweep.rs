@@ -34,27 +34,20 @@ pub struct Sweep {
     pub images: u64,
 }
 
-/// Runs the script of a reference with the fault at the first call, at the one `stride` later, and so on until a run passes untouched. After each fault
-/// nothing panicked, errors are typed, and reopening, opening anew, and a loss of power at that moment all leave the state before or after the task
-/// in flight.
+/// Runs the script of a reference with the fault at the first call, at the next one, and so on until a run passes untouched. After each fault nothing
+/// panicked, errors are typed, and reopening, opening anew, and a loss of power at that moment all leave the state before or after the task in flight.
 ///
 /// # Errors
 ///
 /// At which call what was wrong.
-pub fn sweep(
-    reference: &Reference,
-    fault: StorageFault,
-    stride: u64,
-    tally: &mut Sweep,
-) -> Result<(), String> {
-    let mut fault = fault;
+pub fn sweep(reference: &Reference, mut fault: StorageFault, tally: &mut Sweep) -> Result<(), String> {
     loop {
         let struck = strike(reference, fault, tally).map_err(|wrong| format!("{fault:?}: {wrong}"))?;
         if !struck {
             return Ok(());
         }
         tally.faults += 1;
-        fault.nth += stride.max(1);
+        fault.nth += 1;
     }
 }
 
