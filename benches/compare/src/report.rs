@@ -43,11 +43,29 @@ impl Line {
         }
     }
 
+    /// With two digits behind the point, or with three where two would show what misses its target as if it met it.
     fn shown_figure(&self) -> String {
-        match self.target {
-            Target::Millis(_) | Target::ShownMillis => format!("{:.2} ms", self.figure),
-            Target::Micros(_) => format!("{:.2} µs", self.figure),
-            _ => format!("{:.2}×", self.figure),
+        let unit = match self.target {
+            Target::Millis(_) | Target::ShownMillis => " ms",
+            Target::Micros(_) => " µs",
+            _ => "×",
+        };
+        let two = format!("{:.2}", self.figure);
+        match (self.met(), self.target.bound()) {
+            (Some(false), Some(bound)) if two == format!("{bound:.2}") => format!("{:.3}{unit}", self.figure),
+            _ => two + unit,
+        }
+    }
+}
+
+impl Target {
+    fn bound(self) -> Option<f64> {
+        match self {
+            Target::AtLeast(bound)
+            | Target::AtMost(bound)
+            | Target::Millis(bound)
+            | Target::Micros(bound) => Some(bound),
+            Target::Shown | Target::ShownMillis => None,
         }
     }
 }
@@ -133,5 +151,13 @@ mod tests {
         assert_eq!(json[0]["ratio"], 0.1235);
         assert_eq!(json[0]["figure"], "0.12×");
         assert_eq!(json[0]["met"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn what_misses_its_target_by_little_is_not_shown_as_the_target() {
+        assert_eq!(line(1.198, Target::AtLeast(1.2)).shown_figure(), "1.198×");
+        assert_eq!(line(1.202, Target::AtLeast(1.2)).shown_figure(), "1.20×");
+        assert_eq!(line(5.004, Target::Millis(5.0)).shown_figure(), "5.004 ms");
+        assert_eq!(line(1.1, Target::AtLeast(1.2)).shown_figure(), "1.10×");
     }
 }

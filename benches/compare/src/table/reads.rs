@@ -89,7 +89,9 @@ fn bytes_on_disk(settings: &Settings, measured: &mut Measured, pair: &Pair, peer
             ),
             figure: own / other,
             target,
-            medians: format!("shelfmark {own:.0} (keys and values: {rows}), {with} {other:.0}"),
+            medians: format!(
+                "shelfmark {own:.0} (keys and values before they are packed: {rows}), {with} {other:.0}"
+            ),
         });
         Ok(())
     };
@@ -98,7 +100,7 @@ fn bytes_on_disk(settings: &Settings, measured: &mut Measured, pair: &Pair, peer
     line("SQLite with two indexes", Target::Shown)
 }
 
-/// Bytes of keys and values that a set takes in each keyspace.
+/// Bytes of keys and values that a set takes in each keyspace, before index entries are packed into blocks.
 fn bytes_by_keyspace() -> Result<String> {
     const SETS: u64 = 1_000;
     let template = Template::new()?;
