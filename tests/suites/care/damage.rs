@@ -1,6 +1,7 @@
 //! Damage of every keyspace, one row at a time.
 
-use std::path::Path;
+use redb::ReadableTable as _;
+use shelfmark_testkit::storage::{Image, RecordingStorage, below};
 
 use super::*;
 
@@ -57,48 +58,62 @@ fn damage_to_any_derived_row_is_found_and_mended() {
     }
 }
 
-/// Changes a table of a file that is not open, below the engine.
-fn below(
-    path: &Path,
-    space: Keyspace,
-    change: impl FnOnce(&mut redb::Table<'_, &'static [u8], &'static [u8]>),
-) {
-    let database = redb::Database::open(path).expect("a database");
-    let transaction = database.begin_write().expect("a transaction");
-    let definition = redb::TableDefinition::new(space.name());
-    change(&mut transaction.open_table(definition).expect("a table"));
-    transaction.commit().expect("a commit");
+/// The first row of a table in a file that is not open: its key and its value.
+fn first_row(storage: &RecordingStorage, space: Keyspace) -> (Vec<u8>, Vec<u8>) {
+    below(storage, space, |table| {
+        let (key, row) = table.first()?.expect("a row");
+        Ok((key.value().to_vec(), row.value().to_vec()))
+    })
+    .expect("a table")
 }
 
-/// The first row of a table: its key and its value.
-fn first_row(table: &impl redb::ReadableTable<&'static [u8], &'static [u8]>) -> (Vec<u8>, Vec<u8>) {
-    let (key, row) = table.first().expect("a row").expect("a row");
-    (key.value().to_vec(), row.value().to_vec())
+/// Puts a row into a table of a file that is not open.
+fn put_below(storage: &RecordingStorage, space: Keyspace, key: &[u8], row: &[u8]) {
+    below(storage, space, |table| {
+        table.insert(key, row).map(drop).map_err(Into::into)
+    })
+    .expect("a row");
 }
 
 /// Flips a bit of the first row of a table in a file that is not open.
-fn flip_first(path: &Path, space: Keyspace) {
-    below(path, space, |table| {
-        let (key, mut row) = first_row(table);
-        let middle = row.len() / 2;
-        row[middle] ^= 0x10;
-        table.insert(key.as_slice(), row.as_slice()).expect("a row");
-    });
+fn flip_first(storage: &RecordingStorage, space: Keyspace) {
+    let (key, mut row) = first_row(storage, space);
+    let middle = row.len() / 2;
+    row[middle] ^= 0x10;
+    put_below(storage, space, &key, &row);
+}
+
+fn create(storage: &RecordingStorage) -> Arc<dyn Backend> {
+    Options::new()
+        .create_backend_on(Arc::new(storage.clone()))
+        .expect("a backend")
+}
+
+fn open(storage: &RecordingStorage) -> (Catalog, Arc<dyn Backend>) {
+    let backend = Options::new()
+        .open_backend_on(Arc::new(storage.clone()))
+        .expect("a backend");
+    (catalog_on(&backend), backend)
+}
+
+/// A closed file with entities of each kind.
+fn filled() -> Image {
+    let storage = RecordingStorage::new();
+    drop(Filled::new(Bed::new("storage", create(&storage))));
+    storage.bytes()
 }
 
 /// What an entity that cannot be read had in the index is lost with it, and nothing else.
 #[test]
 fn an_index_is_made_anew_around_an_entity_that_cannot_be_read() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("catalog.shelf");
-    let backend = Options::new().create_backend(&path).expect("a new file");
-    drop(Filled::new(Bed::new("file", backend)));
-    let whole = fs::read(&path).expect("a file");
+    let whole = filled();
     for space in indexes() {
+        let storage = RecordingStorage::holding(whole.clone());
         let entities = [Keyspace::Store, Keyspace::Asset, Keyspace::Set];
-        entities.iter().for_each(|&entities| flip_first(&path, entities));
-        let backend = Options::new().open_backend(&path).expect("a backend");
-        let catalog = Options::new().on_backend(backend.clone()).expect("a catalog");
+        entities
+            .iter()
+            .for_each(|&entities| flip_first(&storage, entities));
+        let (catalog, backend) = open(&storage);
         let before = catalog.check().expect("a check");
         assert!(
             before
@@ -108,9 +123,8 @@ fn an_index_is_made_anew_around_an_entity_that_cannot_be_read() {
         );
         let original = dump(&*backend);
         drop((catalog, backend));
-        flip_first(&path, space);
-        let backend = Options::new().open_backend(&path).expect("a backend");
-        let catalog = Options::new().on_backend(backend.clone()).expect("a catalog");
+        flip_first(&storage, space);
+        let (catalog, backend) = open(&storage);
         let context = space.name();
         let repaired = catalog.repair().expect("a repair");
         assert_eq!(repaired.left, before.findings, "{context}");
@@ -137,28 +151,18 @@ fn an_index_is_made_anew_around_an_entity_that_cannot_be_read() {
                 assert!(rows == *was, "{context}: {other:?}");
             }
         }
-        drop((catalog, backend));
-        fs::write(&path, &whole).expect("the file as it was");
     }
 }
 
 /// Many entries of an index lie in one row of a file, and go together.
 #[test]
 fn an_index_that_cannot_be_read_is_found_refused_and_made_anew() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("catalog.shelf");
-    let backend = Options::new().create_backend(&path).expect("a new file");
-    drop(Filled::new(Bed::new("file", backend)));
-    let whole = fs::read(&path).expect("a file");
-    let open = || {
-        let backend = Options::new().open_backend(&path).expect("a backend");
-        let catalog = Options::new().on_backend(backend.clone()).expect("a catalog");
-        (backend, catalog)
-    };
-    let original = dump(&*open().0);
+    let whole = filled();
+    let original = dump(&*open(&RecordingStorage::holding(whole.clone())).1);
     for space in indexes() {
-        flip_first(&path, space);
-        let (backend, catalog) = open();
+        let storage = RecordingStorage::holding(whole.clone());
+        flip_first(&storage, space);
+        let (catalog, backend) = open(&storage);
         let context = space.name();
         let error = backend
             .snapshot()
@@ -181,44 +185,34 @@ fn an_index_that_cannot_be_read_is_found_refused_and_made_anew() {
         assert_eq!((repaired.mended, repaired.left), (report.findings, Vec::new()));
         assert_clean(&catalog, context);
         assert!(dump(&*backend) == original, "{context}: not what was there");
-        drop((catalog, backend));
-        fs::write(&path, &whole).expect("the file as it was");
     }
 }
 
 /// A row as it was before its neighbours came, which a lost write leaves: its checksum is right, its entries are also in theirs.
 #[test]
 fn a_block_that_is_out_of_date_is_found_and_its_index_made_anew() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("catalog.shelf");
-    let create = |catalog: &Catalog, asset, numbers: std::ops::Range<u64>| {
+    let fill = |catalog: &Catalog, asset, numbers: std::ops::Range<u64>| {
         let sets = numbers.map(|n| new_set(asset, &format!("set {:03}", n * 389 % 997)));
         session(catalog, "acme").create_all(sets).expect("sets");
     };
-    let backend = Options::new().create_backend(&path).expect("a new file");
-    let catalog = catalog_on(&backend);
+    let storage = RecordingStorage::new();
+    let catalog = catalog_on(&create(&storage));
     let asset = family(&session(&catalog, "acme")).asset;
-    create(&catalog, asset, 0..15);
-    drop((catalog, backend));
+    fill(&catalog, asset, 0..15);
+    drop(catalog);
     let of_sets = || indexes().filter(|space| space.name().starts_with("set_by"));
-    let mut stale = Vec::new();
-    for space in of_sets() {
-        below(&path, space, |table| stale.push((space, first_row(table))));
-    }
-    let open = || {
-        let backend = Options::new().open_backend(&path).expect("a backend");
-        (catalog_on(&backend), backend)
-    };
-    let (catalog, backend) = open();
-    create(&catalog, asset, 15..400);
+    let stale: Vec<_> = of_sets()
+        .map(|space| (space, first_row(&storage, space)))
+        .collect();
+    let (catalog, backend) = open(&storage);
+    fill(&catalog, asset, 15..400);
     let original = dump(&*backend);
     drop((catalog, backend));
-    let whole = fs::read(&path).expect("a file");
+    let whole = storage.bytes();
     for (space, (fence, row)) in stale {
-        below(&path, space, |table| {
-            table.insert(fence.as_slice(), row.as_slice()).expect("a row");
-        });
-        let (catalog, backend) = open();
+        let storage = RecordingStorage::holding(whole.clone());
+        put_below(&storage, space, &fence, &row);
+        let (catalog, backend) = open(&storage);
         let report = catalog.check().expect("a check");
         assert!(!report.is_clean(), "{}", space.name());
         // By technical name, entries of the first block have come to lie in others since.
@@ -236,8 +230,6 @@ fn a_block_that_is_out_of_date_is_found_and_its_index_made_anew() {
             "{}: not what was there",
             space.name()
         );
-        drop((catalog, backend));
-        fs::write(&path, &whole).expect("the file as it was");
     }
 }
 

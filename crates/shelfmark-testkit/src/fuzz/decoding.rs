@@ -11,7 +11,7 @@ use crate::storage::Rows;
 const FORMAT: u8 = 1;
 
 /// The value that holds `body` under `key`: format byte, checksum, body. Without it every changed byte would end at the checksum.
-fn sealed(space: Keyspace, key: &[u8], body: &[u8]) -> Vec<u8> {
+pub(super) fn sealed(space: Keyspace, key: &[u8], body: &[u8]) -> Vec<u8> {
     let seed = xxh3_64_with_seed(key, u64::from(FORMAT) << 8 | space.index() as u64);
     let checksum = xxh3_64_with_seed(body, seed) as u32;
     let mut value = vec![FORMAT];

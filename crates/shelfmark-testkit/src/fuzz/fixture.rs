@@ -54,11 +54,15 @@ impl Fixture {
     /// The one that all executions share.
     pub fn get() -> &'static Self {
         static FIXTURE: OnceLock<Fixture> = OnceLock::new();
-        FIXTURE.get_or_init(|| sure(Self::make()))
+        FIXTURE.get_or_init(|| sure(Self::make_on(Arc::new(MemoryBackend::new()))))
     }
 
-    fn make() -> Result<Self, Error> {
-        let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
+    /// One of its own, on a blank backend: the same entities, under the same ids.
+    ///
+    /// # Errors
+    ///
+    /// What the backend says.
+    pub(super) fn make_on(backend: Arc<dyn Backend>) -> Result<Self, Error> {
         let catalog = options(MADE_IN).on_backend(Arc::clone(&backend))?;
         let session = session(&catalog);
         let store = session.create(NewDataStore {
@@ -111,13 +115,22 @@ impl Fixture {
     ///
     /// What opening one gives.
     pub(super) fn open(rows: &Rows) -> Result<Catalog, Error> {
-        options(OPENED_IN).on_backend(on_memory(rows)?)
+        Self::open_on(on_memory(rows)?)
+    }
+
+    /// The catalog that a backend has.
+    ///
+    /// # Errors
+    ///
+    /// What opening it gives.
+    pub(super) fn open_on(backend: Arc<dyn Backend>) -> Result<Catalog, Error> {
+        options(OPENED_IN).on_backend(backend)
     }
 
     /// A catalog of its own with the fixture's rows, and the backend that it is on.
     pub fn restored(&self) -> (Catalog, Arc<dyn Backend>) {
         let backend = sure(on_memory(&self.rows));
-        (sure(options(OPENED_IN).on_backend(Arc::clone(&backend))), backend)
+        (sure(Self::open_on(Arc::clone(&backend))), backend)
     }
 
     /// The keyspaces that have rows.

@@ -3,6 +3,7 @@
 //! `fuzz/` at the root of the repository gives them to libFuzzer, and a test on stable replays its kept [corpus] through them. Those of the HTTP facade are in
 //! `shelfmark-http-testkit`, so that nothing asynchronous is built for the tests of the engine.
 
+mod blocks;
 pub mod corpus;
 mod decoding;
 mod fixture;
@@ -10,6 +11,7 @@ mod inputs;
 mod seeds;
 mod sequences;
 
+pub use blocks::block;
 pub use decoding::{key, record};
 pub use fixture::{Fixture, TENANT};
 pub use inputs::{data_package, patch, text};
@@ -20,8 +22,9 @@ pub use sequences::{backend_faults, operations, storage_faults};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also that of its binary and of its folder in the corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("backend_faults", backend_faults),
+    ("block", block),
     ("data_package", data_package),
     ("key", key),
     ("operations", operations),

@@ -4,6 +4,7 @@ use serde_json::json;
 use shelfmark::backend::Keyspace;
 use shelfmark::{DataAsset, DataSet, DataStore, Query, Read as _};
 
+use super::blocks::Blocks;
 use super::fixture::{Fixture, session};
 use super::sure;
 use crate::environment::split_mix;
@@ -56,6 +57,15 @@ pub fn seeds() -> Vec<Seed> {
             format!("longer-{name}"),
             [&[index, 0], key, b"\0"].concat(),
         );
+    }
+    for (at, block) in Blocks::get().all.iter().enumerate() {
+        let (at, body, name) = (at as u8, &block.row[5..], block.space.name());
+        add("block", format!("body-{at:02}-{name}"), [&[at, 0], body].concat());
+        let cut = &body[..body.len() - 1];
+        add("block", format!("cut-{at:02}-{name}"), [&[at, 0], cut].concat());
+        let fence = [&block.fence[..], b"\0"].concat();
+        let longer = [&[at, 0x80 | fence.len() as u8], &fence[..], body].concat();
+        add("block", format!("twice-{at:02}-{name}"), longer);
     }
     let sequences = [
         ("operations", 0, 12, 40),

@@ -5,12 +5,14 @@
 //! [`Reference`] is a script of [`Task`]s that ran undisturbed, with the oracle beside it, and the rows after each of its commits: what every image, and
 //! every run with a fault, is compared with.
 
+mod below;
 mod history;
 mod image;
 mod recording;
 mod reference;
 mod sweep;
 
+pub use below::below;
 pub use history::{History, Rows, rows_of};
 pub use image::{Change, CrashPoint, Image, Part, Survivors};
 pub use recording::{Call, Calls, RecordingStorage, StorageFault};
