@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use shelfmark::{Catalog, Session};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::admission::Caller;
 use crate::auth::Principal;
 use crate::blocking::Gate;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::followers::Followers;
 use crate::metrics::Metrics;
 use crate::rate::RateLimiter;
 
@@ -26,8 +27,7 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) limiter: Option<RateLimiter>,
     pub(crate) metrics: Metrics,
-    /// Places for those who follow the change feed.
-    pub(crate) followers: Arc<Semaphore>,
+    pub(crate) followers: Arc<Followers>,
     /// Grows with each request that may have written.
     pub(crate) written: watch::Sender<u64>,
     /// Whether the server is going down.
@@ -50,7 +50,7 @@ impl App {
             gate: Gate::new(&config, catalog.is_exclusive()),
             limiter: config.rate_limits.map(RateLimiter::new),
             metrics: Metrics::new(),
-            followers: Arc::new(Semaphore::new(config.max_followers)),
+            followers: Followers::new(config.max_followers),
             written: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
             catalog,

@@ -19,6 +19,7 @@ use crate::error::Failure;
 pub(crate) const MOST_ROWS: u64 = 512;
 /// The most bytes that a short read reads of rows, and makes of them.
 pub(crate) const MOST_BYTES: usize = 64 << 10;
+const FULL: &str = "too many requests wait already: try again later";
 
 /// Lets a bounded number of calls into the catalog at once; a bounded number more wait.
 pub(crate) struct Gate {
@@ -99,11 +100,11 @@ impl Gate {
                 let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
                 let _waiting = Waiting(&self.waiting);
                 if ahead >= self.max_waiting {
-                    return Err(Failure::overloaded());
+                    return Err(Failure::overloaded(FULL));
                 }
                 match tokio::time::timeout(self.wait_deadline, self.running.clone().acquire_owned()).await {
                     Ok(Ok(permit)) => permit,
-                    Ok(Err(_)) | Err(_) => return Err(Failure::overloaded()),
+                    Ok(Err(_)) | Err(_) => return Err(Failure::overloaded(FULL)),
                 }
             }
         };

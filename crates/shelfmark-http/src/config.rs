@@ -139,7 +139,7 @@ impl Config {
         self
     }
 
-    /// How many clients may follow the change feed at once; more is 503. 256 by default.
+    /// How many clients may follow the change feed at once, and a quarter of them, rounded up, for one subject; more is 503. 256 by default.
     #[must_use]
     pub fn max_followers(mut self, clients: usize) -> Self {
         self.max_followers = clients;

@@ -244,12 +244,12 @@ impl Failure {
         .with(RETRY_AFTER, seconds)
     }
 
-    pub(crate) fn overloaded() -> Self {
+    pub(crate) fn overloaded(detail: &str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "OVERLOADED",
             "Overloaded",
-            "too many requests wait already: try again later",
+            detail,
         )
         .with(RETRY_AFTER, 1)
     }

@@ -28,6 +28,7 @@ mod config;
 mod drain;
 mod error;
 mod etag;
+mod followers;
 mod handlers;
 mod idempotency;
 mod metrics;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 use shelfmark::{Change, Position, Session};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -20,6 +20,7 @@ use super::{empty, json};
 use crate::admission::Caller;
 use crate::app::App;
 use crate::error::Failure;
+use crate::followers::Place;
 use crate::request;
 
 /// The most changes of a page, and how many where the request does not say.
@@ -133,11 +134,7 @@ pub(crate) async fn changes(
     if let Some(last) = headers.get("last-event-id") {
         after = position(last.to_str().unwrap_or("-"))?;
     }
-    let place = app
-        .followers
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| Failure::overloaded())?;
+    let place = app.followers.enter(&caller.0)?;
     let looking = session.clone();
     // The first page is read before the answer begins: what is wrong with the position shows in the status.
     let first = app.gate.run(move || page(&looking, after, limit)).await?;
@@ -167,7 +164,7 @@ struct Follower {
     stopping: watch::Receiver<bool>,
     until: Instant,
     done: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 fn follow(follower: Follower) -> Response {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shelfmark::{ChangeRetention, Options};
 use shelfmark_http::Config;
 
-use crate::support::{ANN, Server, authentication};
+use crate::support::{ANN, READER, STRANGER, Server, authentication};
 
 fn with_feed() -> Server {
     let config = Config::new(authentication()).without_rate_limits();
@@ -65,10 +65,7 @@ fn pages_tell_what_happened_and_where_to_go_on() {
     assert_eq!(seen[5]["descendants"][0]["id"], set["id"]);
     assert_eq!(server.get("/changes").json()["data"].as_array().unwrap().len(), 6);
     // Another tenant has a feed of its own.
-    let other = server
-        .api("GET", "/changes")
-        .token(crate::support::STRANGER)
-        .send();
+    let other = server.api("GET", "/changes").token(STRANGER).send();
     assert_eq!(other.json()["data"], json!([]));
     for query in ["after=nonsense", "limit=0", "limit=1001", "page=0"] {
         server.get(&format!("/changes?{query}")).fails(400, "INVALID");
@@ -111,9 +108,13 @@ struct Events(BufReader<TcpStream>);
 
 impl Events {
     fn follow(server: &Server, more: &str) -> Self {
+        Self::follow_as(server, ANN, more)
+    }
+
+    fn follow_as(server: &Server, token: &str, more: &str) -> Self {
         let mut stream = server.connect();
         let request = format!(
-            "GET /api/v1/changes HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {ANN}\r\naccept: text/event-stream\r\n{more}\r\n"
+            "GET /api/v1/changes HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {token}\r\naccept: text/event-stream\r\n{more}\r\n"
         );
         stream.write_all(request.as_bytes()).expect("sent");
         let mut events = Self(BufReader::new(stream));
@@ -185,4 +186,19 @@ fn followers_are_bounded() {
     second.fails(503, "OVERLOADED");
     drop(events);
     assert_eq!(server.get("/changes").status, 200);
+}
+
+#[test]
+fn who_follows_too_often_leaves_room_for_others() {
+    let config = Config::new(authentication())
+        .without_rate_limits()
+        .max_followers(5);
+    let server = Server::over(&Options::new().change_feed(true), config);
+    let _two = [Events::follow(&server, ""), Events::follow(&server, "")];
+    let third = server
+        .api("GET", "/changes")
+        .header("accept", "text/event-stream")
+        .send();
+    third.fails(503, "OVERLOADED");
+    let _others = [READER, STRANGER].map(|token| Events::follow_as(&server, token, ""));
 }
