@@ -261,6 +261,10 @@ impl Catalog {
 
     /// Recovers from a latched I/O failure by opening the file again.
     ///
+    /// After a failure the built-in backend first writes all of the file again, over itself, and syncs it: what a failed sync did not write, an operating system may show and
+    /// never write. That takes about as long as copying the file. Where processes share the file it is left out, since others may have written since: end all of them, and see
+    /// what the medium has before going on.
+    ///
     /// # Errors
     ///
     /// Those of [`Options::open`]; `ReentrantWrite` inside a transaction or an update closure.

@@ -267,7 +267,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// `FileMissing`, `NotACatalog`, `InUse`, `FormatTooNew`, `FormatTooOld` (read-only), `OptionMismatch`, `Corrupt`, `ReadOnly`, `NeedsRepair` (read-only), `Io`.
+    /// `FileMissing`, `NotACatalog`, `InUse`, `FormatTooNew`, `FormatTooOld` (read-only), `OptionMismatch`, `Corrupt`, `ReadOnly`, `NeedsRepair` (read-only), `Io`, `StorageFull`;
+    /// `CommitUnknown` where a migration failed half-way: open again, which finds it done or does it.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Catalog> {
         self.on_initialized(Arc::new(RedbBackend::open(path.as_ref(), self.redb())?))
     }

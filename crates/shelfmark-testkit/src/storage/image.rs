@@ -60,13 +60,13 @@ impl From<&Image> for Durable {
 }
 
 impl Durable {
-    /// Takes one part over.
-    pub(super) fn sync(&mut self, image: &Image, part: Part) {
-        let bytes = Arc::new(image.part(part).clone());
-        match part {
-            Part::File => self.file = bytes,
-            Part::Log => self.log = bytes,
-        }
+    /// What a sync of one part wrote.
+    pub(super) fn apply(&mut self, part: Part, change: &Change) {
+        let bytes = match part {
+            Part::File => &mut self.file,
+            Part::Log => &mut self.log,
+        };
+        apply(Arc::make_mut(bytes), change);
     }
 
     fn image(&self) -> Image {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shelfmark::{ErrorKind, Health, NewDataStore, Options, Write as _};
 
 use super::history::Rows;
-use super::image::Image;
+use super::image::{Image, Survivors};
 use super::recording::{RecordingStorage, StorageFault};
 use super::reference::{Reference, Run, judge, told};
 use crate::execute::OF_STORAGE;
@@ -208,6 +208,11 @@ fn recover(
             return Err(format!("reopened, not clean: {:?}", report.findings));
         }
         probe("after")?.map_err(|error| format!("a write afterwards: {}", told(error)))?;
+        // What reads showed when it was reopened must be on the medium, too.
+        catalog.sync().map_err(told)?;
+        let rows = run.rows().ok_or("no backend")?.map_err(told)?;
+        judge(storage.crash_point().image(Survivors::None), &[rows])
+            .map_err(|what| format!("after a write and a loss of power, {what}"))?;
     } else {
         judge(storage.bytes(), allowed).map_err(|what| format!("opened anew, {what}"))?;
     }
@@ -245,7 +250,6 @@ pub fn judge_creation(image: Image) -> Result<bool, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Survivors;
     use super::*;
 
     #[test]

@@ -27,7 +27,7 @@ use ::redb::WriteTransaction;
 use self::apply::Unreadable;
 use self::failure::{Latch, from_commit, from_redb, guard, unavailable};
 use self::log::{CommitLog, Medium, Route};
-use self::open::{Database, Engine, SharedMemory, Storage, probe};
+use self::open::{Database, Engine, SharedMemory, Storage, probe, write_again};
 use self::place::NewFile;
 use self::snapshot::{HeldSnapshot, OpenSnapshots, View, ViewCache};
 use super::{
@@ -444,8 +444,11 @@ impl Backend for RedbBackend {
         let mut log = self.lock_writer();
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         self.cache.clear();
-        if let Some(engine) = slot.take() {
-            engine.close(&mut log, &self.options);
+        let whole = slot
+            .take()
+            .is_some_and(|engine| engine.close(&mut log, &self.options));
+        if !whole {
+            write_again(&self.storage, &self.options)?;
         }
         *slot = Some(Engine::open(&self.storage, &self.log, &self.options, false)?);
         *log = new_log(&self.log, &self.options);

@@ -7,12 +7,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::redb::backends::InMemoryBackend;
+use ::redb::backends::{FileBackend, InMemoryBackend};
 use ::redb::{Builder, ConcurrencyMode, DatabaseError, ReadableDatabase, StorageBackend, StorageError};
 
 use super::RedbOptions;
 use super::failure::{Latch, from_io, from_redb, guard};
-use super::log::{CommitLog, Medium};
+use super::log::{self, CommitLog, Medium};
 use super::snapshot::View;
 use crate::backend::{ByteStorage, Concurrency, Health, Integrity};
 use crate::error::{Error, ErrorKind, Result};
@@ -166,17 +166,20 @@ impl Engine {
         }
     }
 
-    /// Closes the file, with its log where it has one, and releases its lock. Snapshots that are still held fail from now on.
-    pub(super) fn close(self, log: &mut CommitLog, options: &RedbOptions) {
+    /// Closes the file, with its log where it has one, and releases its lock. Snapshots that are still held fail from now on. Whether all that was written is
+    /// on the medium.
+    pub(super) fn close(self, log: &mut CommitLog, options: &RedbOptions) -> bool {
+        let mut whole = self.latch.health() == Health::Healthy;
         if let Database::Writable(database) = &self.database
-            && self.latch.health() == Health::Healthy
+            && whole
         {
-            log.close(database, options.quick_repair);
+            whole = log.close(database, options.quick_repair);
         }
-        self.release();
+        self.release() && whole
     }
 
-    fn release(self) {
+    /// Whether it was closed cleanly.
+    fn release(self) -> bool {
         let closed = guard(|| match self.database {
             Database::Writable(database) => match Arc::into_inner(database) {
                 Some(database) => database.close().map_err(from_redb),
@@ -184,10 +187,54 @@ impl Engine {
             },
             Database::ReadOnly(database) => database.close().map_err(from_redb),
         });
-        if let Err(error) = closed {
+        if let Err(error) = &closed {
             tracing::warn!(kind = %error.kind(), "the file was not closed cleanly and is recovered when next opened");
         }
+        closed.is_ok()
     }
+}
+
+/// Writes every page of the file again, over itself, and syncs it.
+///
+/// Where a sync fails, Linux takes what it could not write for written: reads go on showing it and no later sync writes it, until the machine starts anew without it. A
+/// commit on top of such pages would be lost with them.
+pub(super) fn write_again(storage: &Storage, options: &RedbOptions) -> Result<()> {
+    match storage {
+        Storage::Memory(_) => Ok(()),
+        Storage::Bytes(bytes) => write_again_on(&Bytes(Arc::clone(bytes))).map_err(from_io),
+        // What other processes have written since must not be taken back.
+        Storage::File(_) if options.read_only || options.concurrency != Concurrency::Exclusive => Ok(()),
+        Storage::File(path) => {
+            let opened = File::options().read(true).write(true).open(path);
+            let file = opened.map_err(|error| from_open_io(error, storage, false))?;
+            log::lock(&file).map_err(|error| match error.kind() {
+                io::ErrorKind::ResourceBusy => from_open(DatabaseError::DatabaseAlreadyOpen, storage, false),
+                _ => from_io(error),
+            })?;
+            FileBackend::new(file)
+                .map_err(|error| from_open(error, storage, false))
+                .and_then(|file| write_again_on(&file).map_err(from_io))
+        }
+    }
+}
+
+fn write_again_on(storage: &dyn StorageBackend) -> io::Result<()> {
+    const PAGE: usize = 4 << 10;
+    const ZERO: [u8; PAGE] = [0; PAGE];
+    let len = storage.len()?;
+    let mut read = vec![0; (256 * PAGE).min(usize::try_from(len).unwrap_or(usize::MAX))];
+    let mut at = 0;
+    while at < len {
+        let part = (len - at).min(read.len() as u64) as usize;
+        storage.read(at, &mut read[..part])?;
+        let pages = (at..).step_by(PAGE).zip(read[..part].chunks(PAGE));
+        // Of a page that was never written there may be no room on the medium.
+        for (at, page) in pages.filter(|(_, page)| **page != ZERO[..page.len()]) {
+            storage.write(at, page)?;
+        }
+        at += part as u64;
+    }
+    storage.sync_data()
 }
 
 /// Latches when redb takes no more writes after `error`. Asking redb itself is better than guessing from the error: not every failure

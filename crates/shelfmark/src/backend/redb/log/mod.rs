@@ -200,9 +200,9 @@ fn header(id: u64) -> [u8; record::SECTOR] {
     sector
 }
 
-/// Locks a log for as long as it is open, where the file system can.
-fn lock(log: &File) -> io::Result<()> {
-    match log.try_lock() {
+/// Locks a file for as long as it is open, where the file system can.
+pub(super) fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
@@ -350,7 +350,8 @@ impl CommitLog {
             // A file that does not open cannot be repaired.
             apply::apply(&transaction, spaces, deltas, Unreadable::Left)
                 .and_then(|()| forget(&transaction))
-                .and_then(|()| transaction.commit().map_err(from_commit))?;
+                // Nobody waits for the outcome of a commit here: what failed is the opening.
+                .and_then(|()| transaction.commit().map_err(from_redb))?;
             medium.remove();
             Ok(())
         })
@@ -502,10 +503,10 @@ impl CommitLog {
         matches!(self.state, State::Active(_))
     }
 
-    /// Brings the file up to date before it is closed, and removes the log.
-    pub(super) fn close(&mut self, database: &Database, quick: bool) {
+    /// Brings the file up to date before it is closed, and removes the log. Whether that worked.
+    pub(super) fn close(&mut self, database: &Database, quick: bool) -> bool {
         if !self.is_active() {
-            return;
+            return true;
         }
         let closed = guard(|| {
             let mut transaction = database.begin_write().map_err(from_redb)?;
@@ -518,9 +519,11 @@ impl CommitLog {
             Ok(()) => {
                 self.unlogged = false;
                 self.medium.remove();
+                true
             }
             Err(error) => {
                 tracing::warn!(kind = %error.kind(), "the log stays beside the file, and is applied when it is next opened");
+                false
             }
         }
     }
@@ -547,8 +550,13 @@ impl Active {
 
 /// What the records behind `applied` come to.
 ///
-/// Numbers only rise, and a log that begins anew is overwritten from its start: behind the newest record lie older ones, or what is left of them.
+/// A file says that it has a log once that log is durably there, so one that does not begin as the file's own was put in its place or is damaged. Numbers only rise, and a log that begins anew is overwritten from its start: behind the newest record lie older ones, or what is left of them.
 fn read_on(log: &[u8], applied: Applied, discard: bool) -> Result<WriteBatch> {
+    if !discard && ((log.len() as u64) < FIRST_LEN || !log.starts_with(&header(applied.id))) {
+        return Err(damaged(
+            "the log beside the file is not the file's own, or is damaged",
+        ));
+    }
     let mut rows = WriteBatch::new();
     let mut newest = applied.number;
     let mut before: Option<u64> = None;

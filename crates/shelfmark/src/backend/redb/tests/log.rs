@@ -144,6 +144,43 @@ fn a_missing_log_is_noticed_and_can_be_given_up() {
     assert_eq!(count(&left.open()), 2);
 }
 
+/// Its header is durable before the file says that it has a log, and it never becomes shorter.
+#[test]
+fn a_log_that_is_not_the_files_own_is_refused_and_left() {
+    let pair = Pair::default();
+    let backend = pair.open();
+    numbered(&backend, 0..30);
+    let other = Pair::default();
+    let of_other = other.open();
+    numbered(&of_other, 0..30);
+    let sound = bytes(&pair.log.after_power_loss()).clone();
+    let zeroed = |range: std::ops::Range<usize>| {
+        let mut log = sound.clone();
+        log[range].fill(0);
+        log
+    };
+    for (what, log) in [
+        ("of another file", bytes(&other.log.after_power_loss()).clone()),
+        ("cut behind its header", sound[..512].to_vec()),
+        ("cut between records", sound[..512 * 20].to_vec()),
+        ("zeros", zeroed(0..sound.len())),
+        ("without its header", zeroed(0..512)),
+        ("of another version", {
+            let mut log = sound.clone();
+            log[14] ^= 3;
+            log
+        }),
+        ("somebody's text", b"a diary".to_vec()),
+    ] {
+        let left = pair.after_power_loss();
+        bytes(&left.log).clone_from(&log);
+        assert_eq!(left.refusal(), ErrorKind::Corrupt, "{what}");
+        assert!(*bytes(&left.log) == log, "{what}: it is gone");
+        bytes(&left.log).clone_from(&sound);
+        assert_eq!(count(&left.open()), 30, "{what}: its own log afterwards");
+    }
+}
+
 #[test]
 fn an_older_file_does_not_take_a_newer_log() {
     let pair = Pair::default();
