@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use shelfmark::{Catalog, DataStore, ErrorKind, Health, NewDataStore, Options, Query, Read, StoreId, Write};
 use shelfmark_testkit::storage::{
-    Call, RecordingStorage, Reference, Setting, StorageFault, Survivors, Sweep, Task, judge_copy,
+    Call, Commits, RecordingStorage, Reference, Setting, StorageFault, Survivors, Sweep, Task, judge_copy,
     judge_creation, script, sweep,
 };
 
@@ -29,7 +29,7 @@ fn fault(call: Call, error: io::ErrorKind) -> StorageFault {
 fn reference(seed: u64, most: usize, cache_bytes: usize) -> Reference {
     let (setting, tasks) = script(seed, most);
     let setting = Setting {
-        deferred: false,
+        commits: Commits::Durable,
         cache_bytes,
         ..setting
     };

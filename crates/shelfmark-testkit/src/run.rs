@@ -120,6 +120,7 @@ pub fn run_in_memory(setup: Setup, operations: &[Operation], tally: &mut Tally) 
         log: Some(bytes.log()),
         storage: Arc::new(bytes),
         deferred: setup.deferred,
+        quick_recovery: false,
         cache_bytes: 4 << 20,
         history: None,
     };

@@ -89,6 +89,8 @@ pub enum Storage {
         log: Option<Arc<dyn ByteStorage>>,
         /// Whether commits are deferred.
         deferred: bool,
+        /// Whether it is recovered quickly.
+        quick_recovery: bool,
         /// Memory for cached pages.
         cache_bytes: usize,
         /// Where to note the states, if anywhere.
@@ -105,6 +107,8 @@ pub struct System {
     ids: RefCell<Ids>,
     /// Whom everything is ascribed to, in place of the operations' actors.
     alias: Option<String>,
+    /// That of sessions, where it is not the catalog's.
+    durability: Option<Durability>,
     open: Option<Open>,
     kept: Option<Kept>,
     /// How far each tenant's change feed has been read.
@@ -151,6 +155,7 @@ impl System {
             environment: TestEnvironment::new(1),
             ids: RefCell::default(),
             alias: None,
+            durability: None,
             open: None,
             kept: None,
             followed: BTreeMap::new(),
@@ -175,6 +180,7 @@ impl System {
             environment: TestEnvironment::new(0),
             ids: RefCell::new(Ids::as_they_are()),
             alias: None,
+            durability: None,
             open: Some(Open {
                 backend: Arc::new(memory),
                 catalog,
@@ -222,7 +228,15 @@ impl System {
             .durability(durability)
             .environment(self.environment.environment());
         match &self.storage {
-            Storage::Bytes { log: Some(log), .. } => options.commit_log_on(Arc::clone(log)),
+            Storage::Bytes {
+                log, quick_recovery, ..
+            } => {
+                let options = options.quick_recovery(*quick_recovery);
+                match log {
+                    Some(log) => options.commit_log_on(Arc::clone(log)),
+                    None => options,
+                }
+            }
             _ => options,
         }
     }
@@ -275,9 +289,20 @@ impl System {
     fn session(&self, tenant: Tenant, actor: Actor) -> Session {
         let actor = self.alias.as_deref().unwrap_or(actor.name());
         match self.open().catalog.session(tenant.name(), actor) {
-            Ok(session) => session,
+            Ok(session) => match self.durability {
+                Some(durability) => session.with_durability(durability),
+                None => session,
+            },
             Err(error) => unreachable!("the names are legal: {error}"),
         }
+    }
+
+    /// Whether the commits of sessions are deferred from now on, whatever the catalog's are.
+    pub fn defer(&mut self, deferred: bool) {
+        self.durability = Some(match deferred {
+            true => Durability::Deferred,
+            false => Durability::Immediate,
+        });
     }
 
     /// Runs an operation that the oracle has resolved.

@@ -14,7 +14,7 @@ use crate::operation::Operation;
 use crate::oracle::Oracle;
 use crate::outcome::Outcome;
 use crate::run::{self, Tally};
-use crate::storage::{Call, Reference, Rows, Setting, StorageFault, Sweep, rows_of, strike, tasks};
+use crate::storage::{Call, Commits, Reference, Rows, Setting, StorageFault, Sweep, rows_of, strike, tasks};
 use crate::strategy;
 use crate::system::{CatalogSetup, Storage, System};
 
@@ -45,7 +45,8 @@ fn storage_fault(bytes: &[u8]) -> bool {
     let (setup, operations) = sequence(rest);
     let setting = Setting {
         catalog: setup.catalog,
-        deferred: false,
+        commits: Commits::Durable,
+        quick_recovery: how & 32 != 0,
         // Without a cache every page is read from the storage each time.
         cache_bytes: if how & 4 == 0 { 4 << 20 } else { 0 },
     };

@@ -39,10 +39,34 @@ pub enum Task {
 pub struct Setting {
     /// How the catalog is opened.
     pub catalog: CatalogSetup,
-    /// Whether commits are deferred.
-    pub deferred: bool,
+    /// How durable its commits are.
+    pub commits: Commits,
+    /// Whether the file is recovered quickly.
+    pub quick_recovery: bool,
     /// Memory for cached pages, in bytes: with none, every access to a page is a read.
     pub cache_bytes: usize,
+}
+
+/// How durable the commits of a script are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commits {
+    /// Each, once it has returned.
+    Durable,
+    /// None before the next sync.
+    Deferred,
+    /// Some, which take those before them along: a few tasks of one sort, then a few of the other.
+    Mixed,
+}
+
+impl Commits {
+    /// Whether those of the task at this position are deferred.
+    fn deferred(self, position: usize) -> bool {
+        match self {
+            Commits::Durable => false,
+            Commits::Deferred => true,
+            Commits::Mixed => position % 5 < 2,
+        }
+    }
 }
 
 /// The script of a seed: at most `most` operations of [`strategy::from_seed`], without those that hold a snapshot, and between them compaction,
@@ -51,7 +75,8 @@ pub fn script(seed: u64, most: usize) -> (Setting, Vec<Task>) {
     let (setup, operations) = strategy::from_seed(seed, most);
     let setting = Setting {
         catalog: setup.catalog,
-        deferred: seed % 3 == 2,
+        commits: [Commits::Mixed, Commits::Durable, Commits::Deferred][(seed % 3) as usize],
+        quick_recovery: seed % 4 < 2,
         cache_bytes: 4 << 20,
     };
     (setting, tasks(operations))
@@ -90,6 +115,8 @@ pub fn tasks(operations: Vec<Operation>) -> Vec<Task> {
 /// One running of a script on a storage.
 pub struct Run {
     system: System,
+    commits: Commits,
+    performed: usize,
     /// Where the last backup went.
     pub backup: Option<RecordingStorage>,
 }
@@ -108,12 +135,15 @@ impl Run {
         let storage = Storage::Bytes {
             storage: Arc::new(storage.clone()),
             log: Some(storage.log()),
-            deferred: setting.deferred,
+            deferred: setting.commits == Commits::Deferred,
+            quick_recovery: setting.quick_recovery,
             cache_bytes: setting.cache_bytes,
             history,
         };
         Ok(Self {
             system: System::create("storage", storage, setting.catalog)?,
+            commits: setting.commits,
+            performed: 0,
             backup: None,
         })
     }
@@ -134,6 +164,8 @@ impl Run {
             Ok(value) => Outcome::Done(Value::Bool(value)),
             Err(error) => Outcome::Failed(Failure::of(&error, &Ids::default())),
         };
+        self.system.defer(self.commits.deferred(self.performed));
+        self.performed += 1;
         let Some(catalog) = self.system.catalog() else {
             return Outcome::Failed(Failure::own());
         };
@@ -213,6 +245,7 @@ impl Reference {
                 }
                 _ => (task, Outcome::Done(Value::Bool(true))),
             };
+            let before = history.len();
             let outcome = run.perform(&task);
             if !outcome.agrees_with(&expected) {
                 return Err(format!(
@@ -227,7 +260,9 @@ impl Reference {
                 Task::Compact => true,
                 Task::Verify | Task::Backup => false,
             };
-            if durable || !setting.deferred {
+            // A durable commit takes those before it along; where there was none, they are as they were.
+            let commits_durably = !setting.commits.deferred(position) && history.len() > before;
+            if durable || commits_durably {
                 floor = history.len() - 1;
             }
             if task == Task::Backup {
