@@ -5,10 +5,13 @@ use std::fmt::Debug;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
+use shelfmark::backend::Keyspace;
 use shelfmark::{
-    Catalog, DataAsset, DataSet, DataStore, Entity, Error, ErrorKind, Integrity, NewDataAsset, NewDataSet,
-    Options, Query, Read, Session, SetSelection, TypedId, Uuid, Write,
+    AssetId, Catalog, DataAsset, DataSet, DataStore, DroppedQuery, Entity, EntityId, EntityKind, Error,
+    ErrorKind, Expectation, IdempotencyKey, Integrity, NewDataAsset, NewDataSet, Options, Query, Read,
+    Session, SetSelection, TypedId, Uuid, Write,
 };
 use shelfmark_testkit::TestEnvironment;
 use shelfmark_testkit::storage::RecordingStorage;
@@ -20,25 +23,32 @@ use crate::support::{
 const PAGE: usize = 4_096;
 const TENANTS: [&str; 2] = ["acme", "globex"];
 
+/// The most rows of a page.
+const MOST: usize = 1_000;
+
 /// A closed catalog, and what it answers.
 struct Sound {
     bytes: Vec<u8>,
     answers: Answers,
 }
 
-/// What every entity is, and what lists, counts and finds give.
+/// What every entity is, what the catalog tells of the past, and what lists, counts and finds give.
 #[derive(Default, PartialEq)]
 struct Answers {
-    entities: BTreeMap<(&'static str, Uuid), String>,
+    entities: BTreeMap<(&'static str, EntityKind, Uuid), String>,
+    /// Changes, what was dropped, answers to requests.
+    past: BTreeMap<(&'static str, String), String>,
     lists: BTreeMap<(&'static str, String), Vec<String>>,
+    /// The parent, gone since, of a set that was created with an idempotency key.
+    gone: BTreeMap<&'static str, AssetId>,
 }
 
 /// How the answers of a damaged file differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wrong {
-    /// An entity with contents that were never stored.
+    /// An entity, a change, an answer with contents that were never stored.
     Value,
-    /// Entities are missing, too many, miscounted, or in another order.
+    /// Some are missing, too many, miscounted, or in another order.
     Structure,
 }
 
@@ -53,15 +63,42 @@ fn text<T: Debug>(value: &T) -> String {
     format!("{value:?}")
 }
 
+/// A catalog that keeps what it can of the past, at the time of its making: nothing has expired.
+fn options(seed: u64) -> Options {
+    Options::new()
+        .environment(TestEnvironment::new(seed).environment())
+        .change_feed(true)
+        .undrop(Duration::from_secs(86_400))
+}
+
+/// A request that is answered once only: its parent is dropped afterwards.
+fn request(asset: AssetId) -> (IdempotencyKey, NewDataSet) {
+    let set = NewDataSet {
+        description: Some("Asked for once".into()),
+        schema: Some(schema()),
+        ..new_set(asset, "asked")
+    };
+    (IdempotencyKey::new("once").expect("a key"), set)
+}
+
 impl Answers {
     /// Reads everything; a refusal is noted, and the rest read on.
-    fn read(catalog: &Catalog, known: Option<&Answers>, reading: &mut Reading) -> Self {
-        let mut answers = Self::default();
+    fn read(
+        catalog: &Catalog,
+        known: Option<&Answers>,
+        gone: BTreeMap<&'static str, AssetId>,
+        reading: &mut Reading,
+    ) -> Self {
+        let mut answers = Self {
+            gone,
+            ..Self::default()
+        };
         for tenant in TENANTS {
             let session = session(catalog, tenant);
             answers.read_kind::<DataStore>(tenant, &session, known, reading);
             answers.read_kind::<DataAsset>(tenant, &session, known, reading);
             answers.read_kind::<DataSet>(tenant, &session, known, reading);
+            answers.read_past(tenant, &session, known, reading);
             let found = session.find_by_secure_qri("qri:orders");
             answers.note(tenant, "by secure qri", found, reading, |set| text(&set.id));
             let found = session.find_by_name::<DataSet>(SetSelection::All, "orders");
@@ -88,36 +125,83 @@ impl Answers {
             text,
         );
         for sort in ["", "-description"] {
-            let page = session.list(&Query::<E>::new().sort(sort).limit(1_000).with_schemas());
+            let page = session.list(&Query::<E>::new().sort(sort).limit(MOST).with_schemas());
             let items = page.map(|page| page.items);
             for entity in items.iter().flatten() {
-                let shown = text(entity);
-                let id = entity.id().uuid();
+                let key = (tenant, kind, entity.id().uuid());
                 match known {
-                    None => drop(self.entities.insert((tenant, id), shown)),
-                    Some(known) => judge_entity(known, tenant, id, &shown, reading),
+                    None => drop(self.entities.insert(key, text(entity))),
+                    Some(known) => reading.judge(&known.entities, &key, text(entity)),
                 }
             }
             let what = format!("{kind:?}: list by {sort}");
             self.note(tenant, &what, items, reading, |entity| text(&entity.id().uuid()));
         }
         for sort in ["name", "-technicalName", "lastModifiedTime"] {
-            let names = session.list_names(&Query::<E>::new().sort(sort).limit(1_000));
+            let names = session.list_names(&Query::<E>::new().sort(sort).limit(MOST));
             let what = format!("{kind:?}: names by {sort}");
             self.note(tenant, &what, names.map(|page| page.items), reading, text);
         }
-        let ids: Vec<Uuid> = known.map_or_else(Vec::new, |known| {
-            let own = known.entities.keys().filter(|(of, _)| *of == tenant);
-            own.map(|(_, id)| *id).collect()
+        let Some(known) = known else { return };
+        for key in known
+            .entities
+            .keys()
+            .filter(|key| (key.0, key.1) == (tenant, kind))
+        {
+            match session.get(E::Id::from_uuid(key.2)) {
+                Ok(Some(entity)) => reading.judge(&known.entities, key, text(&entity)),
+                Ok(None) => reading.miss(format!("no {key:?}")),
+                Err(error) => reading.refuse(&error),
+            }
+        }
+    }
+
+    /// The change feed, what was dropped, and what a request that is sent again is answered.
+    fn read_past(
+        &mut self,
+        tenant: &'static str,
+        session: &Session,
+        known: Option<&Answers>,
+        reading: &mut Reading,
+    ) {
+        let tell = |answers: &mut Self, what: String, shown: String, reading: &mut Reading| {
+            let key = (tenant, what);
+            match known {
+                None => drop(answers.past.insert(key, shown)),
+                Some(known) => reading.judge(&known.past, &key, shown),
+            }
+        };
+        let changes = session.changes(None, MOST).map(|page| page.items);
+        // Nothing was trimmed: the oldest ones are missing.
+        let changes = changes.or_else(|error| match error.kind() {
+            ErrorKind::ChangesTrimmed => Ok(Vec::new()),
+            _ => Err(error),
         });
-        for id in ids {
-            match session.get(E::Id::from_uuid(id)) {
-                Ok(Some(entity)) => {
-                    if let Some(known) = known {
-                        judge_entity(known, tenant, id, &text(&entity), reading);
-                    }
+        for change in changes.iter().flatten() {
+            tell(self, format!("change {}", change.sequence), text(change), reading);
+        }
+        self.note(tenant, "changes", changes, reading, |change| {
+            text(&change.sequence)
+        });
+
+        let listed = session.list_dropped(&DroppedQuery::new().limit(MOST));
+        let listed = listed.map(|page| page.items);
+        for dropped in listed.iter().flatten() {
+            tell(self, text(&dropped.id), text(dropped), reading);
+        }
+        self.note(tenant, "dropped", listed, reading, |dropped| text(&dropped.id));
+        if let Some(asset) = self.gone.get(tenant).copied() {
+            match session.dropped(asset) {
+                Ok(Some(dropped)) => tell(self, text(&EntityId::from(asset)), text(&dropped), reading),
+                Ok(None) => reading.miss(format!("{tenant}: {asset:?} was not dropped")),
+                Err(error) => reading.refuse(&error),
+            }
+            let (key, set) = request(asset);
+            match session.create_once(&key, set) {
+                Ok(once) => tell(self, "an answer".into(), text(&once), reading),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    reading.miss(format!("{tenant}: the request is not known"));
                 }
-                Ok(None) => {}
                 Err(error) => reading.refuse(&error),
             }
         }
@@ -141,16 +225,18 @@ impl Answers {
     }
 }
 
-/// That `shown` is what was stored under the id.
-fn judge_entity(known: &Answers, tenant: &'static str, id: Uuid, shown: &str, reading: &mut Reading) {
-    if known.entities.get(&(tenant, id)).map(String::as_str) != Some(shown) {
-        reading
-            .wrong
-            .push((Wrong::Value, format!("{tenant} {id}: {shown}")));
-    }
-}
-
 impl Reading {
+    /// That `shown` is what was stored under the key.
+    fn judge<K: Ord + Debug>(&mut self, known: &BTreeMap<K, String>, key: &K, shown: String) {
+        if known.get(key) != Some(&shown) {
+            self.wrong.push((Wrong::Value, format!("{key:?}: {shown}")));
+        }
+    }
+
+    fn miss(&mut self, what: String) {
+        self.wrong.push((Wrong::Structure, what));
+    }
+
     fn refuse(&mut self, error: &Error) {
         assert_typed(error);
         self.refused += 1;
@@ -178,14 +264,15 @@ fn assert_typed(error: &Error) {
 impl Sound {
     fn new() -> Self {
         let storage = RecordingStorage::new();
-        let options = Options::new().environment(TestEnvironment::new(4).environment());
+        let options = options(4);
         let backend = options
             .create_backend_on(Arc::new(storage.clone()))
             .expect("a backend");
         let catalog = options.on_backend(backend).expect("a catalog");
+        let mut gone = BTreeMap::new();
         for tenant in TENANTS {
             let session = session(&catalog, tenant);
-            family(&session);
+            let family = family(&session);
             for n in 0..2 {
                 let store = session.create(new_store(&format!("store {n}"))).expect("a store");
                 for m in 0..2 {
@@ -206,10 +293,27 @@ impl Sound {
                     }
                 }
             }
+            let asset = session.create(new_asset(family.store, "gone")).expect("an asset");
+            // So that the change feed has more than one page.
+            for change in 0..40 {
+                let text = format!("changed {change} times");
+                let updated = session.update(family.store, Expectation::Any, |store| {
+                    store.description = Some(text.clone());
+                });
+                updated.expect("an update");
+            }
+            let (key, set) = request(asset.id);
+            let set = session.create_once(&key, set).expect("a set").value;
+            session.create(new_set(asset.id, "with it")).expect("a set");
+            session.delete(set.id, Expectation::Any).expect("a deletion");
+            session.delete(asset.id, Expectation::Any).expect("a deletion");
+            gone.insert(tenant, asset.id);
         }
         // So that what lies in the file is in use.
         catalog.compact().expect("a smaller file");
-        let answers = Answers::read(&catalog, None, &mut Reading::default());
+        let mut reading = Reading::default();
+        let answers = Answers::read(&catalog, None, gone, &mut reading);
+        assert_eq!((reading.refused, reading.wrong.as_slice()), (0, &[][..]));
         drop(catalog);
         Self {
             bytes: storage.bytes().file,
@@ -262,14 +366,15 @@ impl Tally {
     fn add(&mut self, sound: &Sound, bytes: Vec<u8>, integrity: Integrity, what: &str) {
         self.files += 1;
         let worked = catch_unwind(AssertUnwindSafe(|| self.open(sound, bytes, integrity, what)));
-        if worked.is_err() {
+        if let Err(panic) = worked {
             self.panics += 1;
-            tell(&format!("a panic, {what}"));
+            let said = panic.downcast_ref::<String>().map_or("", String::as_str);
+            tell(&format!("a panic, {what}: {said}"));
         }
     }
 
     fn open(&mut self, sound: &Sound, bytes: Vec<u8>, integrity: Integrity, what: &str) {
-        let options = Options::new().cache_bytes(1 << 20).integrity(integrity);
+        let options = options(5).cache_bytes(1 << 20).integrity(integrity);
         let storage = RecordingStorage::holding(bytes);
         let catalog = options
             .open_backend_on(Arc::new(storage))
@@ -283,7 +388,12 @@ impl Tally {
             }
         };
         let mut reading = Reading::default();
-        let answers = Answers::read(&catalog, Some(&sound.answers), &mut reading);
+        let answers = Answers::read(
+            &catalog,
+            Some(&sound.answers),
+            sound.answers.gone.clone(),
+            &mut reading,
+        );
         for (question, answer) in &answers.lists {
             if sound.answers.lists.get(question) != Some(answer) {
                 reading
@@ -376,6 +486,35 @@ fn flipped_bytes_give_no_wrong_value_from_a_trusted_file() {
     let tally = flips(&Sound::new(), Integrity::Trust, "trusted");
     tally.report("flips, trusted");
     assert!(tally.files >= 2_000);
+}
+
+#[test]
+fn a_table_whose_name_decayed_is_noticed_when_the_file_is_opened() {
+    let sound = Sound::new();
+    let mut names = BTreeSet::new();
+    for page in sound.live_pages() {
+        let bytes = &sound.bytes[page * PAGE..(page + 1) * PAGE];
+        let has = |name: &str| bytes.windows(name.len()).any(|at| at == name.as_bytes());
+        // Those of all tables lie in one page.
+        if !Keyspace::ALL.iter().all(|space| has(space.name())) {
+            continue;
+        }
+        for name in Keyspace::ALL.iter().map(|space| space.name()) {
+            let found = bytes.windows(name.len()).enumerate();
+            let found = found.filter(|(_, at)| *at == name.as_bytes());
+            names.extend(found.flat_map(|(at, _)| page * PAGE + at..page * PAGE + at + name.len()));
+        }
+    }
+    let mut tally = Tally::default();
+    for (&at, bit) in names.iter().flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        let mut damaged = sound.bytes.clone();
+        damaged[at] ^= 1 << bit;
+        let what = format!("bit {bit} of a name at {at}");
+        quietly(|| tally.add(&sound, damaged, Integrity::Trust, &what));
+    }
+    tally.report("names of tables");
+    let letters: usize = Keyspace::ALL.iter().map(|space| space.name().len()).sum();
+    assert_eq!((names.len(), tally.refused_at_open), (letters, tally.files));
 }
 
 #[test]

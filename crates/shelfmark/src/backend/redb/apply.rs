@@ -7,7 +7,8 @@ use ::redb::{CursorError, ReadableTable, StorageError, Table, WriteTransaction};
 
 use super::failure::{from_redb, guard};
 use super::packed::{self, is_packed};
-use super::snapshot::{bounds, definition};
+use super::snapshot::bounds;
+use super::snapshot::tables::{self, definition};
 use crate::backend::two_threads::in_two;
 use crate::backend::{Keyspace, SpaceBatch, WriteOp};
 use crate::envelope;
@@ -71,6 +72,10 @@ pub(super) fn apply(
     deltas: Vec<(Keyspace, Vec<u8>, i64)>,
     unreadable: Unreadable,
 ) -> Result<()> {
+    // Whatever makes a file a catalog, or one of another format, says so there: with it come all tables.
+    if spaces.iter().any(|(space, _)| *space == Keyspace::Meta) {
+        guard(|| tables::make(transaction))?;
+    }
     let mut jobs: Vec<Job> = spaces
         .into_iter()
         .map(|(space, batch)| Job {

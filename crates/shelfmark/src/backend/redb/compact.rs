@@ -7,12 +7,12 @@ use std::ops::Bound;
 
 use ::redb::{
     CursorError, Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _,
-    ReadableTableMetadata as _, Table, TableDefinition, TableError,
+    ReadableTableMetadata as _, Table, TableDefinition,
 };
 
 use super::failure::from_redb;
 use super::packed::{self, is_packed};
-use super::snapshot::definition;
+use super::snapshot::tables::{self, definition};
 use crate::backend::Keyspace;
 use crate::error::Result;
 
@@ -54,10 +54,8 @@ fn move_pages(database: &mut Database) -> Result<()> {
 
 fn is_loose(database: &Database, space: Keyspace) -> Result<bool> {
     let transaction = database.begin_read().map_err(from_redb)?;
-    let table = match transaction.open_table(definition(space)) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(false),
-        Err(error) => return Err(from_redb(error)),
+    let Some(table) = tables::open(&transaction, space)? else {
+        return Ok(false);
     };
     let stats = table.stats().map_err(from_redb)?;
     let paged = stats.stored_bytes() + stats.metadata_bytes() + stats.fragmented_bytes();

@@ -1,6 +1,8 @@
 //! Views of a committed state: one redb read transaction with its tables, shared by the snapshots that are handed out. One thing in one file: how a
 //! view is read, how long it is kept and who holds it.
 
+pub(super) mod tables;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -11,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use ::redb::{
     AccessGuard, Cursor, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, StorageError,
-    TableDefinition, TableError,
 };
 
 use super::beginnings::{Beginnings, MANY};
@@ -22,6 +23,7 @@ use super::packed::{self, is_packed, is_within};
 use crate::backend::{Direction, KeyRange, Keyspace, Memo, Snapshot, scan_one_by_one};
 use crate::envelope;
 use crate::error::Result;
+use crate::format::FORMAT;
 use crate::keyspace::keys;
 
 type Rows = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -37,11 +39,6 @@ const SHORT_WALK: usize = 4;
 const SKIPPED_UNSEEN: u64 = 64;
 const _: () = assert!(STRIDE.is_multiple_of(SKIPPED_UNSEEN));
 
-/// The table of a keyspace.
-pub(super) const fn definition(space: Keyspace) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
-    TableDefinition::new(space.name())
-}
-
 /// The range as redb takes it.
 pub(super) fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
     (
@@ -53,7 +50,7 @@ pub(super) fn bounds(range: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
 /// One committed state. Tables open with their first use.
 pub(super) struct View {
     transaction: ReadTransaction,
-    /// By [`Keyspace::index`]; `None` inside is a table that no commit has made yet.
+    /// By [`Keyspace::index`]; `None` inside is a table that no commit has made yet, in a file that is no catalog as yet.
     tables: [OnceLock<Option<Rows>>; Keyspace::ALL.len()],
     latch: Arc<Latch>,
     memo: Memo,
@@ -78,21 +75,36 @@ impl View {
         if let Some(table) = slot.get() {
             return Ok(table.as_ref());
         }
-        let opened = self
-            .latch
-            .read(|| match self.transaction.open_table(definition(space)) {
-                Ok(table) => Ok(Some(table)),
-                Err(TableError::TableDoesNotExist(_)) => Ok(None),
-                Err(error) => Err(from_redb(error)),
-            })?;
+        let opened = self.latch.read(|| tables::open(&self.transaction, space))?;
+        if opened.is_none() && space != Keyspace::Meta && self.is_of_this_format()? {
+            return Err(tables::missing(space));
+        }
         Ok(slot.get_or_init(|| opened).as_ref())
     }
 
-    /// Opens every table, so that a file of another program is known for one.
+    /// Whether it is a catalog whose tables this version knows.
+    fn is_of_this_format(&self) -> Result<bool> {
+        let key = keys::META_FORMAT;
+        let mut format = Ok(false);
+        self.get(Keyspace::Meta, key, &mut |value| {
+            format = envelope::open(Keyspace::Meta, key, value).map(|body| body == FORMAT.to_be_bytes());
+        })?;
+        format
+    }
+
+    /// Opens every table, so that a file of another program is known for one, and a damaged name is met before anything is read or written.
     pub(super) fn check_tables(&self) -> Result<()> {
-        Keyspace::ALL
-            .iter()
-            .try_for_each(|&space| self.table(space).map(|_| ()))
+        let mut made = 0;
+        for &space in Keyspace::ALL {
+            made += usize::from(self.table(space)?.is_some());
+        }
+        if self.table(Keyspace::Meta)?.is_none() && made + 1 == Keyspace::ALL.len() {
+            return Err(tables::missing(Keyspace::Meta));
+        }
+        if self.is_of_this_format()? {
+            self.latch.read(|| tables::check_names(&self.transaction))?;
+        }
+        Ok(())
     }
 
     /// Bytes of keys and values as they are stored, and what they would take if they were packed. Walks the whole file.

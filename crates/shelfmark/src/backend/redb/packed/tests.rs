@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::apply::Unreadable;
 use super::super::milestones::STRIDE;
-use super::super::snapshot::definition;
+use super::super::snapshot::tables::definition;
 use super::block::Block;
 use super::*;
 use crate::backend::WriteBatch;

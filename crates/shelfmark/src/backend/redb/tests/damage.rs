@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::*;
 use crate::backend::redb::open::Bytes;
-use crate::backend::redb::snapshot::definition;
+use crate::backend::redb::snapshot::tables::definition;
 
 type Stored = (Vec<u8>, Vec<u8>);
 

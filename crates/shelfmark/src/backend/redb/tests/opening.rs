@@ -1,8 +1,16 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use ::redb::TableDefinition;
+
 use super::*;
+use crate::Catalog;
+use crate::backend::redb::snapshot::tables::definition;
+use crate::envelope;
+use crate::format::FORMAT;
+use crate::keyspace::keys;
 
 const CHILD_PATH: &str = "SHELFMARK_TEST_CHILD_PATH";
 
@@ -141,6 +149,81 @@ fn tables_of_another_program_are_no_catalog() {
     drop(::redb::Database::create(other.path()).unwrap());
     let backend = RedbBackend::open(&other.path(), options()).unwrap();
     assert_eq!(get_now(&backend, b"k"), None);
+}
+
+fn definition_of(name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
+    TableDefinition::new(name)
+}
+
+/// Changes the tables of a closed file, and gives the names of those that are there then.
+fn tables(path: &Path, change: impl FnOnce(&::redb::WriteTransaction)) -> BTreeSet<String> {
+    use ::redb::TableHandle as _;
+    let database = ::redb::Database::open(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    change(&transaction);
+    let names = transaction.list_tables().unwrap();
+    let names = names.map(|table| table.name().to_owned()).collect();
+    transaction.commit().unwrap();
+    names
+}
+
+#[test]
+fn a_file_that_lacks_a_table_is_refused_by_its_name() {
+    let dir = Dir::new();
+    drop(Catalog::create(dir.path()).unwrap());
+    let every: BTreeSet<String> = Keyspace::ALL
+        .iter()
+        .map(|space| space.name().to_owned())
+        .collect();
+    assert_eq!(tables(&dir.path(), |_| ()), every);
+    let shared = RedbOptions {
+        concurrency: Concurrency::MultiWriter,
+        ..options()
+    };
+    let without_its_log = RedbOptions {
+        discard_log: true,
+        ..options()
+    };
+    for &space in Keyspace::ALL {
+        let other = definition_of("a name that decayed");
+        tables(&dir.path(), |transaction| {
+            transaction.rename_table(definition(space), other).unwrap();
+        });
+        for options in [options(), read_only_options(), shared, without_its_log] {
+            let error = open_error(&dir.path(), options);
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            let named = format!("lacks the table {}: restore", space.name());
+            assert!(error.to_string().contains(&named), "{error}");
+        }
+        tables(&dir.path(), |transaction| {
+            transaction.rename_table(other, definition(space)).unwrap();
+        });
+    }
+    assert!(Catalog::open(dir.path()).unwrap().check().unwrap().is_clean());
+    let copy = dir.0.path().join("copy");
+    Catalog::open(dir.path()).unwrap().backup(&copy).unwrap();
+    assert_eq!(tables(&copy, |_| ()), every);
+}
+
+#[test]
+fn a_table_of_an_unknown_name_is_refused_but_where_the_format_is_newer() {
+    let dir = Dir::new();
+    drop(Catalog::create(dir.path()).unwrap());
+    tables(&dir.path(), |transaction| {
+        transaction.open_table(definition_of("things")).unwrap();
+    });
+    let error = open_error(&dir.path(), options());
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains("\"things\""), "{error}");
+
+    tables(&dir.path(), |transaction| {
+        let key = keys::META_FORMAT;
+        let newer = envelope::seal(Keyspace::Meta, key, &(FORMAT + 1).to_be_bytes());
+        let mut meta = transaction.open_table(definition(Keyspace::Meta)).unwrap();
+        meta.insert(key, newer.as_slice()).unwrap();
+    });
+    let error = Catalog::open(dir.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FormatTooNew, "{error}");
 }
 
 #[test]
