@@ -93,7 +93,8 @@ pub fn strike(reference: &Reference, fault: StorageFault, tally: &mut Sweep) -> 
             *tally.errors.entry(kind.code()).or_default() += 1;
         }
         let (first, last) = reference.spans[position];
-        recover(run, &storage, &kinds, &reference.states[first..=last], tally).map_err(wrong)?;
+        let span = &reference.states[first..=last];
+        recover(run, (&storage, fault.nth), &kinds, span, tally).map_err(wrong)?;
         return Ok(true);
     }
     drop(run);
@@ -153,9 +154,10 @@ impl Ord for Kind {
     }
 }
 
+/// The images that it makes depend on the number of the call that failed, and on nothing that ran before.
 fn recover(
     run: Run,
-    storage: &RecordingStorage,
+    (storage, nth): (&RecordingStorage, u64),
     kinds: &BTreeSet<Kind>,
     span: &[Rows],
     tally: &mut Sweep,
@@ -217,7 +219,7 @@ fn recover(
         judge(storage.bytes(), allowed).map_err(|what| format!("opened anew, {what}"))?;
     }
     drop(run);
-    for (survivors, image) in crashed.images(2, tally.faults) {
+    for (survivors, image) in crashed.images(2, nth) {
         tally.images += 1;
         judge(image, allowed).map_err(|what| format!("after a crash that left {survivors:?}: {what}"))?;
     }
