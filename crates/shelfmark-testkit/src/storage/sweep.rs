@@ -15,6 +15,11 @@ use crate::outcome::Outcome;
 /// What may be said of the storage that a creation was cut off on.
 const UNFINISHED: [ErrorKind; 3] = [ErrorKind::FileMissing, ErrorKind::NotACatalog, ErrorKind::Corrupt];
 
+/// What may be said of a fault. A panic of the engine below would be said to be damage, and there is none.
+fn is_of_fault(kind: ErrorKind) -> bool {
+    kind != ErrorKind::Corrupt && OF_STORAGE.contains(&kind)
+}
+
 /// What came of the faults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sweep {
@@ -63,7 +68,7 @@ pub fn strike(reference: &Reference, fault: StorageFault, tally: &mut Sweep) -> 
         Ok(run) => run,
         Err(error) => {
             tally.in_creation += 1;
-            if !OF_STORAGE.contains(&error.kind()) {
+            if !is_of_fault(error.kind()) {
                 return Err(format!("creation: {}", told(error)));
             }
             *tally.errors.entry(error.kind().code()).or_default() += 1;
@@ -126,6 +131,9 @@ fn kinds_of(outcome: &Outcome) -> Result<BTreeSet<Kind>, String> {
             note(end.as_ref().and_then(|end| end.kind));
         }
     }
+    if kinds.contains(&Kind(ErrorKind::Corrupt)) {
+        return Err("nothing is damaged".to_owned());
+    }
     if kinds.is_empty() {
         return Err("no error of a storage".to_owned());
     }
@@ -184,7 +192,7 @@ fn recover(
             }
             match catalog.tenants().map_err(|error| error.kind()) {
                 Ok(_) => {}
-                Err(kind) if OF_STORAGE.contains(&kind) => {}
+                Err(kind) if is_of_fault(kind) => {}
                 Err(kind) => return Err(format!("a latched catalog reads with {kind}")),
             }
             catalog
