@@ -6,8 +6,8 @@ use std::sync::{Arc, Barrier};
 
 use shelfmark::{Catalog, DataStore, ErrorKind, Health, NewDataStore, Options, Query, Read, StoreId, Write};
 use shelfmark_testkit::storage::{
-    Call, RecordingStorage, Reference, Setting, StorageFault, Survivors, Sweep, Task, judge_copy,
-    judge_creation, script, sweep,
+    Call, Crash, Openings, RecordingStorage, Reference, Setting, StorageFault, Survivors, Sweep, Task,
+    judge_copy, judge_creation, script, sweep, sweep_opening,
 };
 
 use crate::support::{assert_clean, family, figures, long_version, new_set, new_store, session};
@@ -41,20 +41,24 @@ fn reference_of(setting: Setting, tasks: Vec<Task>, seed: u64) -> Reference {
         .unwrap_or_else(|wrong| panic!("undisturbed, seed {seed}: {wrong}"))
 }
 
-/// Sweeps over each of these faults. `SHELFMARK_FAULT_SEED` replays one seed.
-fn sweep_all(name: &str, seeds: &[u64], most: usize, cache_bytes: usize, faults: &[StorageFault]) {
-    let mut tally = Sweep::default();
+/// These seeds, and more in the long version. `SHELFMARK_FAULT_SEED` replays one.
+fn seeds(seeds: &[u64]) -> Vec<u64> {
     let replay: Option<u64> = std::env::var("SHELFMARK_FAULT_SEED")
         .ok()
         .map(|seed| seed.parse().expect("a number"));
     let more = if long_version() { 10 } else { 1 };
-    let seeds: Vec<u64> = match replay {
+    match replay {
         Some(seed) => vec![seed],
         None => (0..more)
             .flat_map(|round| seeds.iter().map(move |seed| seed + round * 100))
             .collect(),
-    };
-    for seed in seeds {
+    }
+}
+
+/// Sweeps over each of these faults.
+fn sweep_all(name: &str, of: &[u64], most: usize, cache_bytes: usize, faults: &[StorageFault]) {
+    let mut tally = Sweep::default();
+    for seed in seeds(of) {
         let reference = reference(seed, most, cache_bytes);
         for &fault in faults {
             if let Err(wrong) = sweep(&reference, fault, &mut tally) {
@@ -104,6 +108,48 @@ fn after_any_failing_read_the_state_is_the_one_before_or_after() {
     let lasting = StorageFault { lasts: true, ..once };
     // Without a cache every page is read from the storage each time.
     sweep_all("failing reads", &[1], 40, 0, &[once, lasting]);
+}
+
+/// Of so many moments of a script one is opened with faults.
+const OPENED: u64 = 12;
+
+#[test]
+fn after_any_fault_while_a_crashed_file_is_opened_the_state_is_the_one_it_recovers_to() {
+    let mut tally = Openings::default();
+    for seed in seeds(&[1, 2]) {
+        let mut moments = seed;
+        let mut visit = |crash: &Crash<'_>| {
+            moments += 1;
+            if !moments.is_multiple_of(OPENED) {
+                return Ok(());
+            }
+            for (survivors, image) in crash.point.images(1, moments) {
+                for call in Call::ALL {
+                    let once = fault(call, io::ErrorKind::Other);
+                    let lasting = StorageFault {
+                        error: io::ErrorKind::StorageFull,
+                        short: true,
+                        lasts: true,
+                        ..once
+                    };
+                    for fault in [once, lasting] {
+                        sweep_opening(&image, crash.allowed, fault, &mut tally).map_err(|wrong| {
+                            format!("task {}, a crash that left {survivors:?}: {wrong}", crash.task)
+                        })?;
+                    }
+                }
+            }
+            Ok(())
+        };
+        if let Err(wrong) = Reference::run(script(seed, 60), &mut visit) {
+            panic!("SHELFMARK_FAULT_SEED={seed}: {wrong}");
+        }
+    }
+    figures("faults while a crashed file is opened", &format!("{tally:?}"));
+    assert!(
+        tally.opened > 0 && tally.with_log > 0 && tally.errors.len() > 1,
+        "{tally:?}"
+    );
 }
 
 #[test]
