@@ -1,5 +1,5 @@
-//! Reads of a storage that fails: the same read of a catalog that was just opened again and again, one call later each time, until one passes untouched. The
-//! answer is the right one, or an error of the storage; an entity that is not found and a list that ends early would be others.
+//! Reads of a storage that fails: the same read of a catalog that was just opened again and again, with a fault at each of its first calls, and at some of
+//! those behind them. The answer is the right one, or an error of the storage; an entity that is not found and a list that ends early would be others.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
