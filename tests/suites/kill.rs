@@ -4,9 +4,9 @@
 //! Ten rounds run on one file, in the long version 200; `SHELFMARK_KILLS` says how many instead, `SHELFMARK_KILL_SEED` what their moments depend on.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use shelfmark::{
@@ -194,10 +194,17 @@ fn write_and_kill(path: &Path, round: u64, writing: Duration, log: &mut Log) {
     let mut child = child("kill::child_writes_in_groups", path)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("a child");
     let output = BufReader::new(child.stdout.take().expect("its output"));
+    let mut errors = child.stderr.take().expect("its errors");
+    let errors = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        errors
+            .read_to_end(&mut text)
+            .map(|_| String::from_utf8_lossy(&text).into_owned())
+    });
     let (begun, begins) = std::sync::mpsc::channel();
     // Read as it comes: a child whose pipe is full would wait.
     let reader = std::thread::spawn(move || {
@@ -213,15 +220,27 @@ fn write_and_kill(path: &Path, round: u64, writing: Duration, log: &mut Log) {
     let started = begins.recv_timeout(Duration::from_secs(60));
     std::thread::sleep(writing);
     child.kill().expect("a kill");
-    child.wait().expect("its end");
+    let status = child.wait().expect("its end");
+    let errors = errors.join().expect("the reader").expect("its errors");
     let lines = reader.join().expect("the reader");
     assert!(
         started.is_ok(),
-        "round {round}: the child did not begin: {lines:?}"
+        "round {round}: the child did not begin: {lines:?}, {errors}"
     );
+    assert!(was_killed(status), "round {round}: the child: {status}: {errors}");
+    // The others work on where a thread panicked.
+    assert!(!errors.contains("panicked at"), "round {round}: {errors}");
     for line in &lines {
         log.read(line);
     }
+}
+
+/// It works until it is killed.
+fn was_killed(status: ExitStatus) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
+    #[cfg(not(unix))]
+    return !status.success();
 }
 
 #[test]

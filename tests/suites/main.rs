@@ -28,6 +28,7 @@ mod medium;
 mod model;
 mod opening;
 mod page_costs;
+mod read_errors;
 mod reads;
 mod support;
 mod tenancy;

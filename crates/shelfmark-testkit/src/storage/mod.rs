@@ -17,4 +17,4 @@ pub use history::{History, Rows, rows_of};
 pub use image::{Change, CrashPoint, Image, Part, Survivors};
 pub use recording::{Call, Calls, RecordingStorage, StorageFault};
 pub use reference::{Commits, Crash, Reference, Run, Setting, Task, judge, judge_copy, script, tasks};
-pub use sweep::{Sweep, judge_creation, strike, sweep};
+pub use sweep::{Openings, Sweep, judge_creation, strike, sweep, sweep_opening};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use shelfmark::backend::Keyspace;
+use shelfmark::backend::{Backend, Keyspace};
 use shelfmark::{Catalog, EntityKind, Error, Options};
 
 use super::history::{History, Rows, rows_of};
@@ -325,6 +325,14 @@ fn judge_backup(backup: Option<RecordingStorage>, rows: &Rows) -> Result<(), Str
     judge_copy(left, rows).map_err(|fault| format!("the backup: {fault}"))
 }
 
+/// Opens what a storage and its log hold.
+pub(super) fn open(storage: &RecordingStorage) -> shelfmark::Result<(Arc<dyn Backend>, Catalog)> {
+    let options = Options::new().cache_bytes(1 << 20).commit_log_on(storage.log());
+    let backend = options.open_backend_on(Arc::new(storage.clone()))?;
+    let catalog = options.on_backend(Arc::clone(&backend))?;
+    Ok((backend, catalog))
+}
+
 /// Opens what a crash left: it must open, be clean, and hold exactly one of the allowed states. Gives the storage, with the crash points of its recovery.
 ///
 /// # Errors
@@ -332,9 +340,7 @@ fn judge_backup(backup: Option<RecordingStorage>, rows: &Rows) -> Result<(), Str
 /// What is wrong with it.
 pub fn judge(image: Image, allowed: &[Rows]) -> Result<RecordingStorage, String> {
     let storage = RecordingStorage::holding(image).recording();
-    let options = Options::new().cache_bytes(1 << 20).commit_log_on(storage.log());
-    let backend = options.open_backend_on(Arc::new(storage.clone())).map_err(told)?;
-    let catalog = options.on_backend(Arc::clone(&backend)).map_err(told)?;
+    let (backend, catalog) = open(&storage).map_err(told)?;
     let rows = rows_of(&*backend).map_err(told)?;
     if !allowed.contains(&rows) {
         let differences: Vec<usize> = allowed.iter().map(|state| difference(state, &rows)).collect();

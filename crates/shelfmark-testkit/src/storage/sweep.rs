@@ -1,19 +1,23 @@
 //! A script again and again, with a fault one call later each time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use shelfmark::{ErrorKind, Health, NewDataStore, Options, Write as _};
+use shelfmark::{ErrorKind, Health, NewDataStore, Write as _};
 
-use super::history::Rows;
+use super::history::{Rows, rows_of};
 use super::image::{Image, Survivors};
 use super::recording::{RecordingStorage, StorageFault};
-use super::reference::{Reference, Run, judge, told};
+use super::reference::{Reference, Run, judge, open, told};
 use crate::execute::OF_STORAGE;
 use crate::outcome::Outcome;
 
 /// What may be said of the storage that a creation was cut off on.
 const UNFINISHED: [ErrorKind; 3] = [ErrorKind::FileMissing, ErrorKind::NotACatalog, ErrorKind::Corrupt];
+
+/// What may be said of a fault. A panic of the engine below would be said to be damage, and there is none.
+fn is_of_fault(kind: ErrorKind) -> bool {
+    kind != ErrorKind::Corrupt && OF_STORAGE.contains(&kind)
+}
 
 /// What came of the faults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,7 +67,7 @@ pub fn strike(reference: &Reference, fault: StorageFault, tally: &mut Sweep) -> 
         Ok(run) => run,
         Err(error) => {
             tally.in_creation += 1;
-            if !OF_STORAGE.contains(&error.kind()) {
+            if !is_of_fault(error.kind()) {
                 return Err(format!("creation: {}", told(error)));
             }
             *tally.errors.entry(error.kind().code()).or_default() += 1;
@@ -126,6 +130,9 @@ fn kinds_of(outcome: &Outcome) -> Result<BTreeSet<Kind>, String> {
             note(end.as_ref().and_then(|end| end.kind));
         }
     }
+    if kinds.contains(&Kind(ErrorKind::Corrupt)) {
+        return Err("nothing is damaged".to_owned());
+    }
     if kinds.is_empty() {
         return Err("no error of a storage".to_owned());
     }
@@ -184,7 +191,7 @@ fn recover(
             }
             match catalog.tenants().map_err(|error| error.kind()) {
                 Ok(_) => {}
-                Err(kind) if OF_STORAGE.contains(&kind) => {}
+                Err(kind) if is_of_fault(kind) => {}
                 Err(kind) => return Err(format!("a latched catalog reads with {kind}")),
             }
             catalog
@@ -226,6 +233,90 @@ fn recover(
     Ok(())
 }
 
+/// What came of faults while what a crash left was opened and closed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Openings {
+    /// How many openings had a fault.
+    pub faults: u64,
+    /// Of these, how many were of a file with a log.
+    pub with_log: u64,
+    /// Of these, how many opened all the same.
+    pub opened: u64,
+    /// What the others said, by kind.
+    pub errors: BTreeMap<&'static str, u64>,
+    /// How many images of a crash on top of the fault were opened.
+    pub images: u64,
+}
+
+/// Opens what a crash left, and closes it, with the fault at the first call, at the next one, and so on until that passes untouched. Each time it
+/// opens, or says what a storage explains; and mended, or after one more loss of power, it opens to the state that it recovers to undisturbed, which is
+/// one of those allowed.
+///
+/// # Errors
+///
+/// At which call what was wrong.
+pub fn sweep_opening(
+    image: &Image,
+    allowed: &[Rows],
+    mut fault: StorageFault,
+    tally: &mut Openings,
+) -> Result<(), String> {
+    let recovered = judge(image.clone(), allowed)?;
+    let rows = open(&recovered)
+        .and_then(|(backend, _)| rows_of(&*backend))
+        .map_err(told)?;
+    while strike_opening(image, &rows, fault, tally).map_err(|wrong| format!("{fault:?}: {wrong}"))? {
+        tally.faults += 1;
+        tally.with_log += u64::from(!image.log.is_empty());
+        fault.nth += 1;
+    }
+    Ok(())
+}
+
+/// One opening with one fault. Whether it struck.
+fn strike_opening(
+    image: &Image,
+    expected: &Rows,
+    fault: StorageFault,
+    tally: &mut Openings,
+) -> Result<bool, String> {
+    let storage = RecordingStorage::holding(image.clone());
+    storage.arm(fault);
+    let said = match open(&storage) {
+        Ok((backend, catalog)) => {
+            match rows_of(&*backend) {
+                Ok(rows) if rows == *expected => {}
+                Ok(_) => return Err("opened, it holds another state".to_owned()),
+                Err(error) if is_of_fault(error.kind()) => {}
+                Err(error) => return Err(format!("opened, {}", told(error))),
+            }
+            drop((backend, catalog));
+            None
+        }
+        Err(error) => Some(error),
+    };
+    let struck = storage.struck();
+    match said {
+        None => tally.opened += u64::from(struck),
+        Some(error) if struck && is_of_fault(error.kind()) => {
+            *tally.errors.entry(error.kind().code()).or_default() += 1;
+        }
+        Some(error) => return Err(told(error)),
+    }
+    let crashed = storage.crash_point();
+    storage.mend();
+    let expected = std::slice::from_ref(expected);
+    judge(storage.bytes(), expected).map_err(|what| format!("opened anew, {what}"))?;
+    if struck {
+        for (survivors, image) in crashed.images(2, fault.nth) {
+            tally.images += 1;
+            judge(image, expected)
+                .map_err(|what| format!("after a crash that left {survivors:?}: {what}"))?;
+        }
+    }
+    Ok(struck)
+}
+
 /// What a creation that was cut off left: it opens as a catalog, or says why it does not. Whether it opens.
 ///
 /// # Errors
@@ -233,12 +324,8 @@ fn recover(
 /// What is wrong with it.
 pub fn judge_creation(image: Image) -> Result<bool, String> {
     let storage = RecordingStorage::holding(image);
-    let options = Options::new().cache_bytes(1 << 20).commit_log_on(storage.log());
-    let catalog = options
-        .open_backend_on(Arc::new(storage))
-        .and_then(|backend| options.on_backend(backend));
-    match catalog {
-        Ok(catalog) => {
+    match open(&storage) {
+        Ok((_, catalog)) => {
             let report = catalog.check().map_err(told)?;
             report
                 .is_clean()
