@@ -563,3 +563,24 @@ fn swapped_and_repeated_pages_give_no_wrong_value() {
         assert!(integrity == Integrity::Trust || tally.wrong_structure == 0);
     }
 }
+
+#[test]
+fn a_page_in_use_over_another_is_noticed() {
+    let sound = Sound::new();
+    let live = sound.live_pages();
+    let mut tally = Tally::default();
+    for (&one, &other) in live
+        .iter()
+        .flat_map(|one| live.iter().map(move |other| (one, other)))
+    {
+        let (from, to) = (one * PAGE, other * PAGE);
+        let mut damaged = sound.bytes.clone();
+        damaged.copy_within(from..from + PAGE, to);
+        if damaged != sound.bytes {
+            let what = format!("{from} over {to}");
+            quietly(|| tally.add(&sound, damaged, Integrity::Trust, &what));
+        }
+    }
+    tally.report("pages in use over others");
+    assert!(tally.files >= 200);
+}

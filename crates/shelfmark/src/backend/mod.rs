@@ -334,6 +334,13 @@ pub trait Snapshot: Send + Sync {
     /// ([`WriteBatch::count`]): a backend may keep them, or count.
     fn count(&self, space: Keyspace, prefixes: &[&[u8]]) -> Result<u64>;
 
+    /// How many keys there are as the backend has noted it beside them; `None` where it notes nothing of the kind. It is compared with how many a check finds: where
+    /// damage takes keys away, what is left may look whole.
+    fn noted_len(&self, space: Keyspace) -> Result<Option<u64>> {
+        let _ = space;
+        Ok(None)
+    }
+
     /// Where readers of this very state keep what they made of it, if snapshots of one state share such a place.
     fn memo(&self) -> Option<&Memo> {
         None

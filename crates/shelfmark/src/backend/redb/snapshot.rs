@@ -430,6 +430,14 @@ impl Snapshot for View {
         Ok(total)
     }
 
+    /// The engine keeps the number of a table's rows apart from them. Rows of an index are blocks.
+    fn noted_len(&self, space: Keyspace) -> Result<Option<u64>> {
+        match self.table(space)? {
+            Some(table) if !is_packed(space) => self.latch.read(|| table.len().map(Some).map_err(from_redb)),
+            _ => Ok(None),
+        }
+    }
+
     fn memo(&self) -> Option<&Memo> {
         Some(&self.memo)
     }
@@ -601,6 +609,10 @@ impl Snapshot for HeldSnapshot {
 
     fn count(&self, space: Keyspace, prefixes: &[&[u8]]) -> Result<u64> {
         self.view.count(space, prefixes)
+    }
+
+    fn noted_len(&self, space: Keyspace) -> Result<Option<u64>> {
+        self.view.noted_len(space)
     }
 
     fn memo(&self) -> Option<&Memo> {

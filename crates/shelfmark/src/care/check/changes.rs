@@ -22,6 +22,7 @@ impl Walk<'_> {
                 None,
             );
         }
+        let before = self.rows;
         let mut last: Option<(TenantNumber, u64)> = None;
         self.each_chunk(space, |walk, rows| {
             for (key, value) in rows {
@@ -50,6 +51,17 @@ impl Walk<'_> {
                 walk.readable(space, &key, read)?;
             }
             Ok(())
-        })
+        })?;
+        // The oldest ones may go, and of the newest nothing else tells that they were there.
+        let found = self.rows - before;
+        let noted = self.snapshot.noted_len(space);
+        let noted = self.readable(space, &[], noted)?;
+        if let Some(noted) = noted.flatten()
+            && noted != found
+        {
+            let detail = format!("{found} changes are found, where the backend has noted {noted}");
+            self.find(space, &[], FindingKind::MissingChange, detail, None);
+        }
+        Ok(())
     }
 }
