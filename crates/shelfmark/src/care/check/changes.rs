@@ -1,6 +1,6 @@
 //! The change feed: every record readable, every feed without gaps.
 
-use super::{FindingKind, Walk};
+use super::{FindingKind, Row, Walk};
 use crate::backend::Keyspace;
 use crate::engine::follow;
 use crate::error::Result;
@@ -25,6 +25,7 @@ impl Walk<'_> {
         let before = self.rows;
         let mut last: Option<(TenantNumber, u64)> = None;
         self.each_chunk(space, |walk, rows| {
+            walk.changes_are_found_by_their_keys(&rows)?;
             for (key, value) in rows {
                 let (Some(tenant), Some(sequence)) = (keys::tenant_of(&key), keys::sequence_of(&key)) else {
                     let detail = "not a key of a change".to_owned();
@@ -61,6 +62,20 @@ impl Walk<'_> {
         {
             let detail = format!("{found} changes are found, where the backend has noted {noted}");
             self.find(space, &[], FindingKind::MissingChange, detail, None);
+        }
+        Ok(())
+    }
+
+    /// Whoever follows a feed looks for a position. Where the way to it is damaged, changes are passed over that a walk over all of them meets.
+    fn changes_are_found_by_their_keys(&mut self, rows: &[Row]) -> Result<()> {
+        let space = Keyspace::Change;
+        for (key, _) in rows {
+            // One by one: many at once are walked to from each other.
+            let found = self.snapshot.get(space, key, &mut |_| {});
+            if self.readable(space, key, found)? == Some(false) {
+                let detail = "a change that is not found by its key".to_owned();
+                self.find(space, key, FindingKind::MissingChange, detail, None);
+            }
         }
         Ok(())
     }

@@ -39,7 +39,8 @@ const MAGIC: &[u8; 16] = b"shelfmark log 1\n";
 const FIRST_RECORD: u64 = record::SECTOR as u64;
 
 /// In the file: which log goes with it, and how far it has been applied.
-const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("commit_log");
+const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new(TABLE_NAME);
+pub(super) const TABLE_NAME: &str = "commit_log";
 const KEY: &[u8] = b"applied";
 
 /// Where the log is.

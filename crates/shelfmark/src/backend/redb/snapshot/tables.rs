@@ -6,10 +6,8 @@ use ::redb::{ReadTransaction, TableDefinition, TableError, TableHandle as _, Wri
 use super::Rows;
 use crate::backend::Keyspace;
 use crate::backend::redb::failure::from_redb;
+use crate::backend::redb::log::TABLE_NAME;
 use crate::error::{Error, ErrorKind, Result};
-
-/// The table of the commit log, which a file has while it has a log.
-const LOG: &str = "commit_log";
 
 /// The table of a keyspace.
 pub(in crate::backend::redb) const fn definition(
@@ -45,7 +43,8 @@ pub(in crate::backend::redb) fn make(transaction: &WriteTransaction) -> Result<(
 /// Refuses a table of a name that no table of this format has.
 pub(super) fn check_names(transaction: &ReadTransaction) -> Result<()> {
     let mut tables = transaction.list_tables().map_err(from_redb)?;
-    let is_known = |name: &str| name == LOG || Keyspace::ALL.iter().any(|space| space.name() == name);
+    // A file has that of the log while it has a log.
+    let is_known = |name: &str| name == TABLE_NAME || Keyspace::ALL.iter().any(|space| space.name() == name);
     match tables.find(|table| !is_known(table.name())) {
         None => Ok(()),
         Some(table) => Err(damaged(&format!(
