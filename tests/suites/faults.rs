@@ -150,6 +150,11 @@ fn after_any_fault_while_a_crashed_file_is_opened_the_state_is_the_one_it_recove
         tally.opened > 0 && tally.with_log > 0 && tally.errors.len() > 1,
         "{tally:?}"
     );
+    // Nobody's commit is in doubt where recovery fails.
+    assert!(
+        !tally.errors.contains_key(ErrorKind::CommitUnknown.code()),
+        "{tally:?}"
+    );
 }
 
 #[test]
