@@ -551,7 +551,9 @@ impl Active {
 
 /// What the records behind `applied` come to.
 ///
-/// A file says that it has a log once that log is durably there, so one that does not begin as the file's own was put in its place or is damaged. Numbers only rise, and a log that begins anew is overwritten from its start: behind the newest record lie older ones, or what is left of them.
+/// A file says that it has a log once that log is durably there, so one that does not begin as the file's own was put in its place or is damaged.
+///
+/// Numbers only rise, and a log that begins anew is overwritten from its start: behind the newest record lie older ones, or what is left of them.
 fn read_on(log: &[u8], applied: Applied, discard: bool) -> Result<WriteBatch> {
     if !discard && ((log.len() as u64) < FIRST_LEN || !log.starts_with(&header(applied.id))) {
         return Err(damaged(
